@@ -1,0 +1,223 @@
+"""The whole build of a workload on one page: fetch, verify, parse, canonicalise, write, prove, check, hand over."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .archive import Archive, cache_folder
+from .errors import BadUpstream, BadUse, Problem
+from .fetch import Sources
+from .recipe import Workload
+
+
+@dataclass(frozen=True)
+class Built:
+    """A checked Parquet file: its sha256 (hex), size in bytes, and the facts about its rows that the lock keeps."""
+
+    workload: Workload
+    sha256: str
+    bytes: int
+    upstream_bytes: int
+    facts: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
+    """Build a workload into the archive's data folder. Raises Problem; the old content then stays as it was."""
+    from . import annex
+
+    target = archive.root / workload.path
+    with _staged(target) as part:
+        built = _make(archive, workload, part, sources)
+        _agree_with_lock(archive, built)
+        annex.store(archive.root, workload.path, part, built.sha256, built.bytes)
+    return built
+
+
+def build_file(archive: Archive, workload: Workload, target: Path, sources: Sources) -> Built:
+    """Build a workload into any file; `target` appears only when it is complete and checked. Raises Problem."""
+    with _staged(target) as part:
+        built = _make(archive, workload, part, sources)
+        part.replace(target)
+    return built
+
+
+def build_all(
+    archive: Archive,
+    workloads: list[Workload],
+    sources: Sources,
+    jobs: int = 1,
+    on_done: Callable[[Workload, Built | Problem], None] | None = None,
+) -> list[Built | Problem]:
+    """Build workloads, `jobs` at a time; one that fails does not keep the others. Results in the order given."""
+    results: dict[str, Built | Problem] = {}
+    stop = sources.stop or threading.Event()
+    sources = replace(sources, stop=stop)
+
+    def one(workload: Workload) -> Built | Problem:
+        try:
+            return build(archive, workload, sources)
+        except Problem as problem:
+            if problem.subject == workload.trace:  # fetching knows files of traces, not workloads
+                problem.subject = str(workload)
+            return problem
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = {pool.submit(one, workload): workload for workload in workloads}
+        try:
+            for future in as_completed(futures):
+                results[str(futures[future])] = future.result()
+                if on_done:
+                    on_done(futures[future], future.result())
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [results[str(workload)] for workload in workloads]
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
+    """A place beside `target` to build in, this process's alone. It is emptied first and gone afterwards."""
+    from filelock import FileLock
+
+    locks = cache_folder() / "locks"
+    name = hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:24]
+    part = target.with_name(f".{target.name}.part")
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"build-{name}.lock"):
+            part.unlink(missing_ok=True)
+            try:
+                yield part
+            finally:
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        where = error.filename or target.parent
+        raise BadUse(
+            str(target.parent),
+            f"can't be written: {error.strerror or error}",
+            path=str(where),
+            kept="nothing half-written; what was there before is untouched",
+            next="make room or mend the permissions, then run the same command again",
+        ) from None
+
+
+def _make(archive: Archive, workload: Workload, part: Path, sources: Sources) -> Built:
+    import pyarrow as pa
+
+    from .canonicalise import Canonicaliser
+    from .parse import batches, layout
+    from .restore import prove
+    from .write import ParquetSink
+
+    originals = {file.name: sources.get(file) for file in workload.files}
+    canonicaliser = Canonicaliser(workload, archive.schema(workload))
+    files = []
+    with ParquetSink(part, canonicaliser.schema) as sink:
+        for file in workload.files:
+            path = originals[file.name]
+            found = layout(workload, file, path)
+            before = canonicaliser.rows
+            for batch in canonicaliser.table(file, found, batches(workload, file, path, found)):
+                if sources.stop and sources.stop.is_set():
+                    raise KeyboardInterrupt
+                sink.write(batch)
+            files.append({"name": file.name, "rows": canonicaliser.rows - before, "layout": asdict(found)})
+        sink.metadata = {"trace": workload.trace, "workload": workload.name, "files": files}
+    prove(workload, part, originals)
+    _check_figures(workload, part)
+    with part.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    pins = [_pin(sources, file, originals[file.name]) for file in workload.files]
+    return Built(
+        workload,
+        sha256,
+        part.stat().st_size,
+        sum(path.stat().st_size for path in originals.values()),
+        facts(part, canonicaliser.rows),
+        {
+            "recipe": f"recipes/{workload.trace}.toml",
+            "recipeDigest": workload.digest,
+            "pins": pins,
+            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__},
+        },
+    )
+
+
+def _pin(sources: Sources, file: Any, path: Path) -> dict[str, Any]:
+    pin = {"file": file.name, "url": file.url, "sha256": file.sha256, "bytes": path.stat().st_size}
+    if file.sha256 is None:
+        with path.open("rb") as stream:
+            pin |= {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "unpinned": True}
+    return pin
+
+
+def _check_figures(workload: Workload, part: Path) -> None:
+    from .checks.figures import figures
+
+    broken = [figure for figure in figures(workload, part) if not figure.holds]
+    if broken:
+        raise BadUpstream(
+            str(workload),
+            "the table does not show what its recipe says",
+            found="\n".join(str(figure) for figure in broken),
+            next=f"mend the recipe if it is wrong: recipes/{workload.trace}.toml; nothing was built",
+        )
+
+
+def facts(path: Path, rows: int) -> dict[str, Any]:
+    """The facts about a table's rows that the lock keeps, so that `list` and `info` need no data."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    names = set(pq.read_schema(path).names)
+    found: dict[str, Any] = {"rows": rows}
+
+    def column(name: str) -> Any:
+        return pq.read_table(path, columns=[name]).column(name)
+
+    for name in ("input_tokens", "output_tokens"):
+        if name in names:
+            found[name] = pc.sum(column(name)).as_py()
+    for name in ("arrival_us", "sampled_us"):
+        if name in names:
+            ends = pc.min_max(column(name)).as_py()
+            found |= {"first_us": ends["min"], "last_us": ends["max"]}
+    if "failed" in names:
+        failed = column("failed")
+        found["failures"] = pc.sum(failed).as_py() if failed.null_count < rows else None
+        for name in ("session_id", "hash_ids", "latency_us", "ttft_us"):
+            values = column(name)
+            found[f"has_{name}"] = values.null_count < rows
+            if name == "session_id" and found["has_session_id"]:
+                found["sessions"] = len(values.drop_null().unique())
+    return found
+
+
+def _agree_with_lock(archive: Archive, built: Built) -> None:
+    """Same recipe and pins must give the same bytes: if they don't, the lock stays and the difference is told."""
+    locked = archive.locked.get(str(built.workload))
+    if not locked or locked["hash"] == f"sha256:{built.sha256}":
+        return
+    provenance = locked["provenance"]
+    if (
+        provenance["recipeDigest"] == built.provenance["recipeDigest"]
+        and provenance["tools"] == built.provenance["tools"]
+    ):
+        raise BadUpstream(
+            str(built.workload),
+            "the bytes built are not those of the lock, though recipe, pins and tools are the same",
+            expected=locked["hash"],
+            got=f"sha256:{built.sha256}",
+            next="report this: the build must be deterministic; what was there before is untouched",
+        )

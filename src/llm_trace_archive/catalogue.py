@@ -1,0 +1,84 @@
+"""What there is, and what is here: the facts behind `llm-traces list` and `llm-traces info`. Reads no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from .archive import Archive
+from .recipe import Recipe, Workload
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One workload as a reader chooses it. `rows` and `period` are None while neither recipe nor lock knows them."""
+
+    workload: Workload
+    recipe: Recipe
+    rows: int | None
+    period: str | None
+    capabilities: tuple[str, ...]
+    state: str
+    facts: Mapping[str, Any]
+
+
+def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
+    """An entry a workload, from recipes and lock."""
+    locked = archive.locked
+    for workload in workloads:
+        facts = locked.get(str(workload), {})
+        stats = facts.get("facts", {})
+        yield Entry(
+            workload,
+            archive.recipe(workload.trace),
+            stats.get("rows", workload.expect.get("rows")),
+            _period(workload, stats),
+            capabilities(workload),
+            _state(archive, workload, facts),
+            facts,
+        )
+
+
+def capabilities(workload: Workload) -> tuple[str, ...]:
+    """What a table can show: arrivals, sessions, prefix blocks, latencies, failures; or its kind if not requests."""
+    if not workload.is_requests:
+        return (workload.table,)
+    mapped = {rule.column for file in workload.files for rule in file.rules}
+    arrivals = workload.properties.get("arrivals", "absent")
+    found = {
+        {"measured": "arrivals", "synthetic": "arrivals (synthetic)"}.get(arrivals, ""): "arrival_us" in mapped,
+        "sessions": "session_id" in mapped,
+        "turns": "turn" in mapped,
+        "prefix blocks": "hash_ids" in mapped,
+        "latencies": bool(mapped & {"latency_us", "ttft_us"}),
+        "failures": "failed" in mapped,
+    }
+    return tuple(name for name, there in found.items() if there and name)
+
+
+def _state(archive: Archive, workload: Workload, facts: Mapping[str, Any]) -> str:
+    if archive.is_present(workload):
+        return "here"
+    return "not here" if facts else "not built"
+
+
+def _period(workload: Workload, stats: Mapping[str, Any]) -> str | None:
+    first, last = stats.get("first_us"), stats.get("last_us")
+    if first is None or last is None:
+        return None
+    epoch = workload.properties.get("epoch")
+    if not epoch:
+        return _duration(last - first)
+    start = datetime.fromisoformat(epoch)
+    ends = [(start + timedelta(microseconds=us)).strftime("%Y-%m-%d %H:%M") for us in (first, last)]
+    return f"{ends[0]} to {ends[1]}"
+
+
+def _duration(us: int) -> str:
+    seconds = us / 1e6
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

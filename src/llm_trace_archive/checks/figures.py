@@ -1,0 +1,204 @@
+"""Expectations and published figures: what a recipe says the data must show, against what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..recipe import Workload
+
+HOUR_US = 3_600_000_000
+Value = float | int | str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: what it is of, the value expected, the largest difference that agrees, and the value found."""
+
+    name: str
+    expected: Value
+    tolerance: float
+    found: Value
+    source: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value found agrees with the one expected."""
+        if isinstance(self.expected, str) or isinstance(self.found, str):
+            return self.expected == self.found
+        return abs(self.found - self.expected) <= self.tolerance
+
+    def __str__(self) -> str:
+        within = f" ± {self.tolerance:g}" if self.tolerance else ""
+        return f"{self.name}: expected {_plain(self.expected)}{within}, found {_plain(self.found)}  ({self.source})"
+
+
+def _plain(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:,.10g}" if isinstance(value, float) else f"{value:,}"
+
+
+class Table:
+    """A Parquet file read one column at a time, each once while it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: int = pq.read_metadata(path).num_rows
+        self._held: tuple[str, pa.ChunkedArray] | None = None
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column; dictionaries as plain text."""
+        if self._held is None or self._held[0] != name:
+            values = pq.read_table(self.path, columns=[name]).column(name)
+            if pa.types.is_dictionary(values.type):
+                values = pc.cast(values, pa.string())
+            self._held = (name, values)
+        return self._held[1]
+
+    def flat(self, name: str) -> pa.ChunkedArray:
+        """A column's values without nulls; of lists, all their elements."""
+        values = self.column(name)
+        return (pc.list_flatten(values) if pa.types.is_list(values.type) else values).drop_null()
+
+
+def figures(workload: Workload, path: Path) -> Iterator[Figure]:
+    """Every expectation and published figure of a workload, computed from its Parquet file."""
+    table = Table(path)
+    yield from _expectations(workload.expect, table, f"recipes/{workload.trace}.toml, expect")
+    for each in workload.published:
+        yield from _published(each, table)
+
+
+def _expectations(expect: Mapping[str, Any], table: Table, source: str) -> Iterator[Figure]:
+    def figure(name: str, expected: Value, found: Value) -> Figure:
+        return Figure(name, expected, 0, found, source)
+
+    if "rows" in expect:
+        yield figure("rows", expect["rows"], table.rows)
+    if "arrivals" in expect:
+        yield figure(
+            "order of arrivals", expect["arrivals"], _order(table, expect["arrivals"], expect.get("segments", 0))
+        )
+    if "segments" in expect:
+        yield figure("segments", expect["segments"], len(table.flat("segment").unique()))
+    for name, count in expect.get("count", {}).items():
+        yield figure(f"count of {name}", count, _count(table, name))
+    for name, count in expect.get("distinct", {}).items():
+        yield figure(f"distinct {name}", count, len(table.flat(name).unique()))
+    for name, total in expect.get("sum", {}).items():
+        yield figure(f"sum of {name}", total, pc.sum(table.flat(name)).as_py())
+    for name, (low, high) in expect.get("range", {}).items():
+        found = pc.min_max(table.flat(name)).as_py()
+        yield figure(f"smallest {name}", low, found["min"])
+        yield figure(f"largest {name}", high, found["max"])
+    for name, values in expect.get("values", {}).items():
+        counted = {str(each["values"]): each["counts"] for each in table.flat(name).value_counts().to_pylist()}
+        for value in sorted({*values, *counted}):
+            yield figure(f"rows with {name} {value}", values.get(value, 0), counted.get(value, 0))
+
+
+def _count(table: Table, name: str) -> int:
+    values = table.flat(name)
+    return int(pc.sum(values).as_py() or 0) if pa.types.is_boolean(values.type) else len(values)
+
+
+def _order(table: Table, expected: str, segments: int) -> str:
+    """The strictest order that holds, or where the first inversion is; a clock's reset is none."""
+    arrivals = table.column("arrival_us").combine_chunks()
+    if len(arrivals) < 2:
+        return expected
+    steps = pc.subtract(arrivals[1:], arrivals[:-1])
+    if segments > 1:
+        segment = table.column("segment").combine_chunks()
+        steps = pc.if_else(pc.equal(segment[1:], segment[:-1]), steps, None)
+    inversion = pc.index(pc.fill_null(pc.less(steps, 0), False), True).as_py()
+    if inversion >= 0:
+        return f"decreasing at row {inversion + 1:,}"
+    return "non-decreasing" if expected == "non-decreasing" or pc.min(steps).as_py() == 0 else "strictly increasing"
+
+
+def _published(each: Mapping[str, Any], table: Table) -> Iterator[Figure]:
+    figure, column = each["figure"], each.get("column", "")
+    name = f"{figure} {each['q']:g} of {column}" if "q" in each else f"{figure} of {column}" if column else figure
+    if "share" in each:
+        name += f" at {each['share']:.0%} of the blocks"
+    if "by" not in each:
+        found = STATISTICS[figure](table, column, each)
+        yield Figure(name, each["value"], each["tolerance"], found, each["source"])
+        return
+    keys = table.column(each["by"])
+    needed = [column] if column else ["output_tokens", "latency_us"]
+    columns = {need: table.column(need) for need in needed}
+    for key, value in each["value"].items():
+        mask = pc.equal(pc.cast(keys, pa.string()), key)
+        part = {need: values.filter(mask) for need, values in columns.items()}
+        found = BY_GROUP[figure](part, column) if len(next(iter(part.values()))) else "no such rows"
+        yield Figure(f"{name} where {each['by']} is {key}", value, each["tolerance"], found, each["source"])
+
+
+def _median_high(values: pa.ChunkedArray) -> float:
+    ordered = pc.sort_indices(values)
+    return float(values.take(ordered)[len(values) // 2].as_py())
+
+
+def _median(values: pa.ChunkedArray) -> float:
+    return float(pc.quantile(values, 0.5)[0].as_py())
+
+
+BY_GROUP: dict[str, Callable[[dict[str, pa.ChunkedArray], str], float]] = {
+    "median": lambda part, column: _median(part[column]),
+    "median_high": lambda part, column: _median_high(part[column]),
+    # Tokens generated a second of the whole latency, the median over the requests.
+    "median_output_rate": lambda part, _: _median(
+        pc.divide(
+            pc.multiply(pc.cast(part["output_tokens"], pa.float64()), 1e6), pc.cast(part["latency_us"], pa.float64())
+        )
+    ),
+}
+
+
+def _hourly(table: Table) -> pa.Array:
+    hours = pc.divide(table.flat("arrival_us"), HOUR_US)
+    return pc.value_counts(hours.combine_chunks()).field("counts")
+
+
+def _turns(table: Table) -> pa.Array:
+    return pc.value_counts(table.flat("session_id").combine_chunks()).field("counts")
+
+
+def _span_s(table: Table) -> float:
+    ends = pc.min_max(table.flat("arrival_us")).as_py()
+    return (int(ends["max"]) - int(ends["min"])) / 1e6
+
+
+def _hit_ratio(table: Table, share: float | None) -> float:
+    from ..prefix import hit_ratios
+
+    reuse = hit_ratios(table.column("hash_ids"), [] if share is None else [share])
+    return reuse.unlimited if share is None else reuse.lru[share]
+
+
+STATISTICS: dict[str, Callable[[Table, str, Mapping[str, Any]], Value]] = {
+    "rows": lambda table, _column, _each: table.rows,
+    "mean": lambda table, column, _: float(pc.mean(table.flat(column)).as_py()),
+    "median": lambda table, column, _: _median(table.flat(column)),
+    "percentile": lambda table, column, each: float(pc.quantile(table.flat(column), each["q"] / 100)[0].as_py()),
+    "sd": lambda table, column, _: float(pc.stddev(table.flat(column), ddof=1).as_py()),
+    "min": lambda table, column, _: pc.min(table.flat(column)).as_py(),
+    "max": lambda table, column, _: pc.max(table.flat(column)).as_py(),
+    "count": lambda table, column, _: _count(table, column),
+    "distinct": lambda table, column, _: len(table.flat(column).unique()),
+    "span_s": lambda table, _column, _each: _span_s(table),
+    "hourly_min": lambda table, _column, _each: pc.min(_hourly(table)).as_py(),
+    "hourly_max": lambda table, _column, _each: pc.max(_hourly(table)).as_py(),
+    "turns_mean": lambda table, _column, _each: float(pc.mean(_turns(table)).as_py()),
+    "turns_median": lambda table, _column, _each: _median(_turns(table)),
+    "turns_max": lambda table, _column, _each: pc.max(_turns(table)).as_py(),
+    "prefix_hit_ratio": lambda table, _column, _each: _hit_ratio(table, None),
+    "lru_hit_ratio": lambda table, _column, each: _hit_ratio(table, each["share"]),
+}

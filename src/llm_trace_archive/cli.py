@@ -1,0 +1,216 @@
+"""The command line: one function a command, no logic. Exit codes: 0 good, 1 findings, 2 wrong use or environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .archive import Archive, cache_folder
+from .errors import FINDINGS, Problem
+
+app = typer.Typer(
+    name="llm-traces",
+    help="Request traces of LLM serving in one schema, each with its proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+INTERRUPTED = 130
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[TRACE[/WORKLOAD] ...]", show_default=False)]
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        envvar="LLM_TRACES_MIRROR",
+        metavar="DIR|URL",
+        help="Folder or URL with upstream files, <mirror>/<trace>/<file>, used before the internet.",
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Try no URL.")]
+
+
+def _archive(context: typer.Context) -> Archive:
+    start = context.find_root().params.get("archive")
+    return Archive.find(Path(start) if start else None)
+
+
+@app.callback()
+def options(
+    archive: Annotated[
+        Path | None,
+        typer.Option(envvar="LLM_TRACES_ARCHIVE", metavar="DIR", help="The archive; default: the one around here."),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"llm-traces {__version__}")
+        raise typer.Exit
+
+
+@app.command("list")
+def list_(context: typer.Context) -> None:
+    """What there is: every workload with rows, period, capabilities, licence, and whether its content is here."""
+    from .catalogue import entries
+    from .terminal import print_table
+
+    archive = _archive(context)
+    rows = [
+        (
+            str(each.workload) + (" (synthetic)" if each.recipe.synthetic else ""),
+            f"{each.rows:,}" if each.rows else "?",
+            each.period or "?",
+            ", ".join(each.capabilities),
+            each.recipe.licence["spdx"],
+            each.state,
+        )
+        for each in entries(archive, archive.select())
+    ]
+    print_table(("trace/workload", "rows", "period", "shows", "licence", "content"), rows, right={1})
+    absent = sum(row[-1] != "here" for row in rows)
+    if absent:
+        typer.echo(
+            f"\n{absent} of {len(rows)} not here. Next: llm-traces build, or llm-traces get TRACE for what is locked"
+        )
+
+
+@app.command()
+def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="TRACE[/WORKLOAD]")]) -> None:
+    """All about one trace: how it was collected, properties, oddities, licence, citation, files and pins."""
+    from .catalogue import entries
+    from .terminal import print_info
+
+    archive = _archive(context)
+    print_info(list(entries(archive, archive.select([trace]))))
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    names: Names = None,
+    mirror: Mirror = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Workloads built at a time.")] = 1,
+    offline: Offline = False,
+) -> None:
+    """Build workloads from their pinned upstream files, prove and check them, and write the lock."""
+    from .build import Built, build_all
+    from .describe import describe
+    from .fetch import Sources
+    from .progress import Progress
+
+    archive = _archive(context)
+    workloads = archive.select(names or ())
+    with Progress(len(workloads)) as progress:
+        sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_progress=progress.bytes)
+        results = build_all(archive, workloads, sources, jobs, progress.done)
+    built = [each for each in results if isinstance(each, Built)]
+    problems = [each for each in results if isinstance(each, Problem)]
+    if built:
+        describe(archive, built)
+    for problem in problems:
+        typer.echo(f"\n{problem}", err=True)
+    typer.echo(
+        f"\n{len(built)} built, {len(problems)} not built"
+        + (f": {', '.join(p.subject for p in problems)}" if problems else "")
+    )
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems) if not built else FINDINGS)
+
+
+@app.command()
+def describe(context: typer.Context) -> None:
+    """Write datapackage.json and the generated parts of the README anew from recipes, schemas and lock."""
+    from .describe import describe as write
+
+    package = write(_archive(context))
+    typer.echo(f"datapackage.json: {len(package['resources'])} resources")
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="TRACE/WORKLOAD")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; a folder if there are several files.")
+    ],
+) -> None:
+    """Write the upstream file of a workload again, byte for byte, and compare it with its pin."""
+    from .restore import restore_to
+
+    archive = _archive(context)
+    workloads = archive.select([name])
+    if len(workloads) != 1:
+        raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
+    for path, file, digest in restore_to(archive, workloads[0], output):
+        verdict = "as pinned" if digest == file.sha256 else "unpinned"
+        typer.echo(f"{path}  sha256 {digest}  {verdict}")
+
+
+@app.command()
+def setup(context: typer.Context) -> None:
+    """Prepare a clone for `datalad get`: git-annex, our special remote, and what the lock knows. Twice does no harm."""
+    from .annex import setup as prepare
+
+    for line in prepare(_archive(context)) or ["nothing to do: the clone is ready"]:
+        typer.echo(line)
+
+
+@app.command()
+def get(context: typer.Context, names: Names = None) -> None:
+    """Set the clone up if needed, `datalad get` the workloads, and check that they are here."""
+    from .annex import get as fetch
+
+    archive = _archive(context)
+    locked = archive.locked
+    workloads = [each for each in archive.select(names or ()) if names or str(each) in locked]
+    fetch(archive, workloads)
+    typer.echo(f"{len(workloads)} here")
+
+
+@app.command()
+def samples(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A new folder: becomes an archive of synthetic look-alikes.")],
+    mirror: Annotated[Path, typer.Option(help="Where the look-alike upstream files go.")],
+    base_url: Annotated[str, typer.Option(help="URL under which the mirror is served.")] = "http://127.0.0.1:8000",
+    rows: Annotated[int, typer.Option(min=10, help="Rows of the largest table of a trace.")] = 2000,
+) -> None:
+    """Write look-alike upstream files in their upstream's spelling, and an archive with recipes for them."""
+    from .samples import sample_archive
+
+    made = sample_archive(_archive(context), folder, mirror, base_url, rows)
+    typer.echo(
+        f"{made.root}: {len(made.select())} workloads; next: llm-traces --archive {folder} build --mirror {mirror}"
+    )
+
+
+@app.command()
+def demo(context: typer.Context) -> None:
+    """Build an archive of look-alikes in a throwaway folder, clone it, and open the three doors on the clone."""
+    from .demo import run
+
+    run(_archive(context))
+
+
+def main() -> Any:
+    """Run the command line; every expected failure is a message and an exit code, never a traceback."""
+    try:
+        app()
+    except Problem as problem:
+        typer.echo(str(problem), err=True)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("\nstopped; nothing is half-written: run the same command again to go on", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,298 @@
+"""Bring one URL to one file: https only, resumed by Range, retried with growing pauses, never longer than it may be."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from . import __version__
+
+if TYPE_CHECKING:
+    import requests
+    import tenacity
+
+AGENT = f"llm-trace-archive/{__version__} (+https://github.com/llm-trace-archive/llm-trace-archive)"
+BLOCK = 16 << 10  # bytes a read: the most that a cut connection or a kill costs
+LIMIT = 16 << 30  # bytes: where a body of unknown size is taken for an endless one
+REDIRECTS = 10
+
+dead: dict[str, str] = {}  # host: why it could not be reached; holds for the rest of the process
+
+
+class Failed(Exception):
+    """One source can't give the file. The text says why; `advice` what to do, where the source knows."""
+
+    def __init__(self, why: str, advice: str = "") -> None:
+        super().__init__(why)
+        self.advice = advice
+
+
+class Again(Failed):
+    """Worth another try, not before `pause` seconds."""
+
+    def __init__(self, why: str, pause: float = 0) -> None:
+        super().__init__(why)
+        self.pause = pause
+
+
+class Unreachable(Again):
+    """No server answers there: hardly worth another try."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for; all times in seconds.
+
+    `tries` counts those in a row that brought no new byte. Pauses double from `first_pause` to `longest_pause`, which
+    is also the most that a server's Retry-After is granted. `connect` and `read` are what one try waits for an answer.
+    """
+
+    tries: int = 5
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    connect: float = 10.0
+    read: float = 30.0
+
+
+def bare(url: str) -> str:
+    """The URL without what may be secret: user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a malformed URL"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def permitted(url: str, before: str = "") -> str:
+    """The URL itself if it is https, or http on this machine. Raises Failed, also if it leads from https to http."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise Failed("not a URL") from None
+    if host and parts.scheme == "https":
+        return url
+    if parts.scheme == "http" and _is_loopback(host) and not before.startswith("https:"):
+        return url
+    raise Failed(f"redirected to {bare(url)}, which is refused: not https" if before else "refused: not https")
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+@dataclass
+class Download:
+    """One file on its way from `url` to `path`, where `path` may hold its beginning already.
+
+    size      bytes the file should have, if known: one more is not read
+    resume    whether what `path` holds may be built upon, that is: whether a pin will tell if that went wrong
+    progress  called as (bytes here, bytes in all or None)
+    joined    afterwards: `path` was put together from more than one answer
+    whole     afterwards: False if the body was longer than it may be, and not read to its end
+    """
+
+    url: str
+    path: Path
+    size: int | None
+    resume: bool
+    patience: Patience
+    progress: Callable[[int, int | None], None]
+    stop: threading.Event | None = None
+    joined: bool = field(default=False, init=False)
+    whole: bool = field(default=True, init=False)
+    _most: int = field(default=0, init=False)
+    _idle: int = field(default=0, init=False)
+    _asked: float = field(default=0, init=False)
+    _is_unreachable: bool = field(default=False, init=False)
+    _host: str = field(default="", init=False)
+
+    def run(self) -> None:
+        """Fetch the URL, until its body came to its end or grew too long.
+
+        Raises Failed if the server doesn't give it, OSError if it can't be written, KeyboardInterrupt once `stop` is
+        set. What came so far stays in `path`.
+        """
+        import requests
+        import tenacity
+
+        if self.path.exists() and self.size is not None and self._have() >= self.size:
+            self.path.unlink()
+        self._most = self._have() if self.resume else 0
+        again = tenacity.retry_if_exception_type(Again)
+        sleep = tenacity.sleep_using_event(self.stop or threading.Event())
+        retrying = tenacity.Retrying(retry=again, stop=self._is_enough, wait=self._seconds, sleep=sleep, reraise=True)
+        with requests.Session() as session:
+            session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
+            try:
+                retrying(self._try, session)
+            except Unreachable as failure:
+                dead[self._host] = str(failure)
+                raise
+            except Again as failure:
+                raise Failed(f"{failure}; gave up after {self._idle} tries") from None
+
+    def _is_enough(self, _: tenacity.RetryCallState) -> bool:
+        return self._idle >= (min(2, self.patience.tries) if self._is_unreachable else self.patience.tries)
+
+    def _seconds(self, _: tenacity.RetryCallState) -> float:
+        if self._is_unreachable:
+            return min(0.5, self.patience.first_pause)
+        growing = self.patience.first_pause * 2.0 ** (self._idle - 1) * random.uniform(0.75, 1.25)
+        return min(self.patience.longest_pause, max(growing, self._asked))
+
+    def _have(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def _halt(self) -> None:
+        if self.stop and self.stop.is_set():
+            raise KeyboardInterrupt
+
+    def _try(self, session: requests.Session) -> None:
+        self._halt()
+        try:
+            self._once(session)
+        except Again as failure:
+            have = self._have()
+            self._idle = 1 if have > self._most else self._idle + 1
+            self._most = max(self._most, have)
+            self._asked, self._is_unreachable = failure.pause, isinstance(failure, Unreachable)
+            raise
+
+    def _once(self, session: requests.Session) -> None:
+        have = self._have() if self.resume else 0
+        with self._open(session, have) as response:
+            status = response.status_code
+            self.joined = bool(have) and status == 206 and self._goes_on(response, have)
+            if have and status in (206, 416) and not self.joined:
+                self.path.unlink()
+                raise Again(f"HTTP {status} does not go on where the last try ended")
+            if status in (408, 429) or status >= 500:
+                raise Again(_status(response), _retry_after(response))
+            if status != 200 and not self.joined:
+                raise Failed(_status(response))
+            self._read(response, have if self.joined else 0)
+
+    def _open(self, session: requests.Session, have: int) -> requests.Response:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        url = permitted(self.url)
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        timeout = (self.patience.connect, self.patience.read)
+        for _ in range(REDIRECTS + 1):
+            self._host = urlsplit(url).netloc.rpartition("@")[2]
+            if self._host in dead:
+                raise Failed(dead[self._host])
+            try:
+                # By hand, because requests would follow from https to http.
+                response = session.get(url, headers=headers, timeout=timeout, stream=True, allow_redirects=False)
+            except (requests.RequestException, HTTPError) as error:
+                raise self._told(error) from None
+            if not response.is_redirect:
+                return response
+            response.close()
+            url = permitted(urljoin(url, response.headers["Location"]), url)
+        raise Failed(f"more than {REDIRECTS} redirects")
+
+    def _goes_on(self, response: requests.Response, have: int) -> bool:
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+        right_size = span is not None and (self.size is None or span[2] in ("*", str(self.size)))
+        return span is not None and int(span[1]) == have and right_size and _length(response) is not None
+
+    def _read(self, response: requests.Response, have: int) -> None:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        length = _length(response)
+        announced = None if length is None else have + length
+        end = f"of {announced or self.size} bytes" if announced or self.size else "bytes"
+        limit = LIMIT if self.size is None else self.size
+        with self.path.open("ab" if have else "wb") as out:
+            try:
+                for block in response.iter_content(BLOCK):
+                    out.write(block)
+                    have += len(block)
+                    self.progress(have, self.size or announced)
+                    if have > limit:
+                        self.whole = False
+                        break
+                    self._halt()
+            except (requests.RequestException, HTTPError) as error:
+                raise Again(f"{self._told(error)} after {have} {end}") from None
+            out.flush()
+            os.fsync(out.fileno())
+        if not self.whole:
+            return
+        if announced is not None and have < announced:
+            raise Again(f"the connection broke after {have} {end}")
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]
+        if total.isdecimal() and have < int(total):
+            raise Again(f"the server gave {have} of {total} bytes")
+
+    def _told(self, error: BaseException) -> Failed:
+        """In our words: those of the libraries may hold a proxy's password or a signed URL."""
+        import requests
+
+        causes = tuple(_causes(error))
+        if isinstance(error, requests.exceptions.ProxyError):
+            return Unreachable("the proxy can't be reached")
+        if any(isinstance(cause, socket.gaierror) for cause in causes):
+            return Unreachable("the name can't be resolved")
+        if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+            return Unreachable("connection refused")
+        if isinstance(error, requests.ConnectTimeout):
+            return Unreachable(f"no connection within {self.patience.connect:g} s")
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            return Failed("its TLS certificate is not valid")
+        if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
+            return Again(f"no answer for {self.patience.read:g} s")
+        if isinstance(error, requests.exceptions.ContentDecodingError):
+            return Again("an encoded body that can't be decoded")
+        if isinstance(error, ValueError):  # how requests marks what is wrong with a URL
+            return Failed("not a URL")
+        return Again("the connection broke")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _status(response: requests.Response) -> str:
+    return f"HTTP {response.status_code} {response.reason or ''}".rstrip()
+
+
+def _length(response: requests.Response) -> int | None:
+    """Bytes of this answer's body, if announced; an encoded body has another size once decoded."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        return None
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _retry_after(response: requests.Response) -> float:
+    from email.utils import parsedate_to_datetime
+
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,57 @@
+"""What goes wrong, told so that a tired reader knows what to do.
+
+Every expected failure is a `Problem`. The command line prints it and exits with its code; library callers catch it.
+"""
+
+from __future__ import annotations
+
+FINDINGS = 1  # the data is not what it should be
+USAGE = 2  # wrong use, or an environment that does not allow the work
+
+
+class Problem(Exception):
+    """One failure: a headline, then aligned lines in the order given, such as expected, got, kept at, next.
+
+    `subject` is what it is about ("burstgpt/3", or a file); `details` maps a label to its text, and a label whose
+    text is empty is left out. `exit_code` is FINDINGS or USAGE.
+    """
+
+    exit_code = FINDINGS
+
+    def __init__(self, subject: str, message: str, /, **details: str) -> None:
+        self.subject = subject
+        self.message = message
+        self.details = {label.replace("_", " ").strip(): text for label, text in details.items() if text}
+        super().__init__(subject, message)
+
+    def __str__(self) -> str:
+        width = max((len(label) for label in self.details), default=0)
+        lines = [f"{self.subject}: {self.message}"]
+        for label, text in self.details.items():
+            first, *rest = text.splitlines() or [""]
+            lines.append(f"  {label:<{width}}  {first}")
+            lines += [f"  {'':<{width}}  {line}" for line in rest]
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.subject, self.message, self.details))
+
+
+def _rebuild(kind: type[Problem], subject: str, message: str, details: dict[str, str]) -> Problem:
+    problem = kind(subject, message)
+    problem.details = details
+    return problem
+
+
+class BadUse(Problem):
+    """The command, the recipe, or the environment is at fault; nothing was judged."""
+
+    exit_code = USAGE
+
+
+class Unavailable(Problem):
+    """An upstream file could not be had from the cache, the mirror or its URL."""
+
+
+class BadUpstream(Problem):
+    """Upstream bytes that are not what the recipe pins or can read."""

@@ -1,0 +1,226 @@
+"""How much of a trace a prefix cache would have served: hit ratios from the prefix-block ids of its requests.
+
+Two compiled passes over the trace give them exactly: one numbers the blocks, the other replays them on a single LRU
+stack that answers for every capacity at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_Array: TypeAlias = npt.NDArray[Any]
+
+_MOST_DISTINCT = 2**31 - 1  # what an int32 can number
+_SCRAMBLE = 0x2545F4914F6CDD1D  # odd, to lose no bit; below 2**63, for numba makes int64 * uint64 a float
+_FIRST_SLOTS = 2**16
+
+
+@dataclass(frozen=True)
+class PrefixReuse:
+    """Hit ratios of one trace, from 0 to 1; all of them 0 for a trace without blocks."""
+
+    blocks: int
+    """Blocks of all requests, every occurrence counted."""
+    distinct: int
+    """Different blocks among them."""
+    unlimited: float
+    """Hit ratio of a cache that never evicts."""
+    lru: dict[float, float]
+    """Hit ratio of an LRU cache, by its capacity as a share of the distinct blocks."""
+
+
+def hit_ratios(
+    hash_ids: pa.ChunkedArray | Iterable[pa.ListArray | pa.LargeListArray], shares: Sequence[float] = ()
+) -> PrefixReuse:
+    """Prefix-cache hit ratios of a trace, without a limit and under LRU; exact.
+
+    `hash_ids` holds one list<int64> or large_list<int64> per request, in the order of arrival: the ids of its prefix
+    blocks from front to back, any 64-bit numbers. A null list is a request without blocks. The chunks of an iterable
+    are read once, and none is kept. `shares` are LRU capacities, as shares (0 to 1) of the trace's distinct blocks.
+
+    A request hits its leading blocks, up to the first that is absent from the cache as it was before the request.
+    Then its blocks are touched or inserted front to back, while the least recently used leave a full cache. A ratio is
+    hit blocks / blocks, over all requests; a capacity is floor(share * distinct) blocks, with the share taken as the
+    decimal number it is written as (0.29 of 100 blocks are 29, although the double 0.29 is a little less). One LRU
+    stack answers for all capacities, as a smaller LRU cache holds a part of a larger one at any time: Mattson et al.,
+    "Evaluation techniques for storage hierarchies", IBM Systems Journal 9(2), 1970.
+
+    Raises ValueError for a share not from 0 to 1 or a null inside a list, TypeError for other types than the above,
+    OverflowError for more than 2**31 - 1 distinct blocks.
+    """
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise ValueError(f"a capacity is a share of the distinct blocks, from 0 to 1, not {share}")
+
+    trace, distinct = _numbered(hash_ids.iterchunks() if isinstance(hash_ids, pa.ChunkedArray) else hash_ids)
+    capacity = {share: math.floor(Fraction(str(share)) * distinct) for share in shares}
+    capacities = sorted({size for size in capacity.values() if size > 0})
+    *limited, unlimited = _hits(trace, distinct, capacities)
+    hits = {0: 0, **dict(zip(capacities, limited, strict=True))}
+
+    blocks = sum(len(numbers) for numbers, _ in trace)
+    per_block = max(blocks, 1)
+    return PrefixReuse(
+        blocks, distinct, unlimited / per_block, {share: hits[size] / per_block for share, size in capacity.items()}
+    )
+
+
+def _numbered(chunks: Iterable[Any]) -> tuple[list[tuple[_Array, _Array]], int]:
+    """The blocks and the request lengths of each chunk, and the number of distinct blocks.
+
+    The blocks (int32) are numbered from 0 in the order of first appearance; the lengths (int64) are in blocks.
+    """
+    number, _ = _compiled()
+    trace = []
+    keys, slots = _table(_FIRST_SLOTS)
+    distinct = 0
+    for chunk in chunks:
+        ids, lengths = _ids_and_lengths(chunk)
+        blocks = np.empty(len(ids), np.int32)
+        done = 0
+        while True:
+            done, distinct = number(ids, blocks, done, keys, slots, distinct)
+            if done == len(ids):
+                break
+            if distinct == _MOST_DISTINCT:
+                raise OverflowError(f"more than {_MOST_DISTINCT} distinct blocks")
+            # Numbered again in their order, the known ids get the numbers they have.
+            known, (keys, slots) = keys, _table(2 * len(slots))
+            number(known, np.empty(distinct, np.int32), 0, keys, slots, 0)
+            del known
+        trace.append((blocks, lengths))
+    return trace, distinct
+
+
+def _table(size: int) -> tuple[_Array, _Array]:
+    """An empty hash table: ids by number, and `size` (a power of 2) slots of number + 1, or 0 for none."""
+    return np.empty(min(size // 4 * 3, _MOST_DISTINCT), np.int64), np.zeros(size, np.int32)
+
+
+def _ids_and_lengths(chunk: Any) -> tuple[_Array, _Array]:
+    kind = getattr(chunk, "type", None)
+    if not isinstance(kind, pa.ListType | pa.LargeListType) or kind.value_type != pa.int64():
+        raise TypeError(f"expected arrays of list<int64> or large_list<int64>, got {kind or type(chunk).__name__}")
+    ids = chunk.flatten()  # without what lies under a null list or outside a slice
+    if ids.null_count:
+        raise ValueError("a list of block ids holds a null")
+    lengths = pc.list_value_length(chunk).fill_null(0).cast(pa.int64())
+    return ids.to_numpy(), lengths.to_numpy(zero_copy_only=False)
+
+
+def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[int]) -> list[int]:
+    """Hit blocks under each capacity (in blocks, above 0, ascending) and, last, without a limit."""
+    _, replay = _compiled()
+    unseen = len(capacities) + 1
+    zones = np.full(distinct, unseen, np.min_scalar_type(unseen))
+    # A ring through `distinct`, which is no block; both links of a block share a cache line.
+    newer, older = np.full((distinct + 1, 2), distinct, np.int32).T
+    limits = np.array(capacities, np.int64)
+    last = np.empty(len(capacities), np.int64)
+    counts = np.zeros(unseen, np.int64)
+    stacked = 0
+    for blocks, lengths in trace:
+        stacked = replay(blocks, lengths, limits, zones, newer, older, last, counts, stacked)
+    return [int(count) for count in counts.cumsum()]
+
+
+@cache
+def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    import numba  # slow to import, so only where it is used
+
+    # Not cached on disk: the package folder may be read-only, and compiling takes a second.
+    return numba.njit(nogil=True)(_number), numba.njit(nogil=True)(_replay)
+
+
+def _number(ids: _Array, blocks: _Array, start: int, keys: _Array, slots: _Array, distinct: int) -> tuple[int, int]:
+    """Set blocks[start:] to the numbers of ids[start:], as far as `keys` has room for new ones.
+
+    Returns where it stopped, and the number of distinct blocks by then.
+    """
+    mask = len(slots) - 1
+    for at in range(start, len(ids)):
+        key = ids[at]
+        scrambled = (key ^ (key >> 32)) * _SCRAMBLE
+        slot = (scrambled ^ (scrambled >> 32)) & mask
+        while slots[slot] and keys[slots[slot] - 1] != key:
+            slot = (slot + 1) & mask
+        if not slots[slot]:
+            if distinct == len(keys):
+                return at, distinct
+            keys[distinct] = key
+            distinct += 1
+            slots[slot] = distinct
+        blocks[at] = slots[slot] - 1
+    return len(ids), distinct
+
+
+def _replay(
+    blocks: _Array,
+    lengths: _Array,
+    capacities: _Array,
+    zones: _Array,
+    newer: _Array,
+    older: _Array,
+    last: _Array,
+    counts: _Array,
+    stacked: int,
+) -> int:
+    """Replay requests on the LRU stack and count their hits; returns how many blocks are stacked by then.
+
+    The stack is the ring of `newer` and `older`, entered at its last index. A block's zone is the index of the smallest
+    capacity that holds it, len(capacities) if only a cache without a limit does, and one more if it was never seen.
+    `last` is the last block of each zone, once the stack reaches down to it. `counts` adds up hits by the zone that
+    decides them: the outermost one among the block and those in front of it.
+    """
+    ring = len(zones)
+    unseen = len(capacities) + 1
+    reached = 0  # capacities that the stack fills
+    while reached < len(capacities) and capacities[reached] <= stacked:
+        reached += 1
+    start = 0
+    for length in lengths:
+        end = start + length
+
+        outermost = 0
+        for at in range(start, end):
+            outermost = max(outermost, zones[blocks[at]])
+            if outermost == unseen:
+                break
+            counts[outermost] += 1
+
+        for at in range(start, end):
+            block = blocks[at]
+            zone = zones[block]
+            if older[ring] == block:  # already on top
+                continue
+            if zone == unseen:
+                stacked += 1
+            else:
+                above, below = newer[block], older[block]
+                older[above], newer[below] = below, above
+                if zone < reached and last[zone] == block:
+                    last[zone] = above
+            top = older[ring]
+            newer[block], older[block] = ring, top
+            newer[top] = older[ring] = block
+            zones[block] = 0
+            # All that was above the block is one place further down: each zone it came through drops its last.
+            for inner in range(min(zone, reached)):
+                dropped = last[inner]
+                zones[dropped] = inner + 1
+                last[inner] = newer[dropped]
+            if reached < len(capacities) and stacked == capacities[reached]:
+                last[reached] = newer[ring]
+                reached += 1
+        start = end
+    return stacked

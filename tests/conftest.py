@@ -1,0 +1,115 @@
+"""Fixtures of all tests: an isolated environment, the real mirror if there is one, an archive of look-alikes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llm_trace_archive.archive import Archive
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+MIRROR = os.environ.get("LLM_TRACES_MIRROR")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees or changes the user's caches, git settings or home."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"
+        '[annex "security"]\n\tallowed-ip-addresses = all\n'
+    )
+    kept = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("LLM_TRACES_", "GIT_", "HF_"))]:
+        del os.environ[name]
+    os.environ |= {
+        "HOME": str(home),
+        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+        "LLM_TRACES_CACHE": str(home / "cache"),
+        "HF_HOME": str(home / "huggingface"),
+        "HF_HUB_OFFLINE": "1",
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "NO_COLOR": "1",
+    }
+    before = (home / ".gitconfig").read_bytes()
+    yield
+    assert (home / ".gitconfig").read_bytes() == before, "a test changed the global git configuration"
+    os.environ.clear()
+    os.environ |= kept
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder of real upstream files."""
+    if not MIRROR:
+        pytest.skip("real upstream files: LLM_TRACES_MIRROR is not set")
+    return Path(MIRROR)
+
+
+@pytest.fixture
+def archive() -> Archive:
+    """This repository."""
+    return Archive(ROOT)
+
+
+@pytest.fixture
+def empty_archive(tmp_path: Path) -> Archive:
+    """Recipes and schemas of this repository, nothing built, no git."""
+    root = tmp_path / "archive"
+    for name in ("recipes", "schemas"):
+        shutil.copytree(ROOT / name, root / name)
+    return Archive(root)
+
+
+class Samples:
+    """A built archive of look-alikes in git, and the folder of its upstream files."""
+
+    def __init__(self, root: Path, mirror: Path) -> None:
+        self.root, self.mirror = root, mirror
+
+    def clone(self, folder: Path, name: str = "llm-trace-archive") -> Path:
+        """A clone that has main only, as a user gets it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        git("clone", "--quiet", "--branch", "main", "--single-branch", f"file://{self.root}", name, cwd=folder)
+        return folder / name
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+def llm_traces(
+    *arguments: str | Path, cwd: Path, check: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command, as a user does."""
+    return subprocess.run(
+        [BIN / "llm-traces", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=check,
+    )
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """The look-alikes, built and committed once for all tests; don't change them: clone."""
+    from llm_trace_archive.samples import sample_archive
+
+    home = tmp_path_factory.mktemp("samples")
+    mirror = home / "upstream"
+    made = sample_archive(Archive(ROOT), home / "archive", mirror, "http://127.0.0.1:9", rows=400)
+    git("init", "--quiet", cwd=made.root)
+    done = llm_traces("build", "--mirror", mirror, cwd=made.root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    git("add", "--all", cwd=made.root)
+    git("commit", "--quiet", "-m", "Samples", cwd=made.root)
+    return Samples(made.root, mirror)
