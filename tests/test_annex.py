@@ -8,8 +8,9 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +20,7 @@ from llm_trace_archive.build import build
 from llm_trace_archive.describe import describe
 from llm_trace_archive.errors import BadUse, Problem
 from llm_trace_archive.fetch import Sources
+from llm_trace_archive.special_remote import Remote
 
 HERE = Path(__file__).parent.parent
 # The discard port: refused at once, and no name has to be looked up.
@@ -53,34 +55,21 @@ expect = { rows = %d }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    """A home of our own, with this checkout's special remote on PATH. The global git config must stay as it is."""
-    home = tmp_path_factory.mktemp("home")
-    config, bin_folder = home / "gitconfig", home / "bin"
-    config.write_text("[user]\n\tname = Tester\n\temail = tester@example.org\n[init]\n\tdefaultBranch = main\n")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a cache and a mirror of our own. The global git config must stay as it is."""
+    home = tmp_path_factory.mktemp("annex")
+    config = Path(os.environ["GIT_CONFIG_GLOBAL"])
     before = config.read_bytes()
-    bin_folder.mkdir()
-    program = bin_folder / "git-annex-remote-llm-traces"
-    program.write_text(f"#!{sys.executable}\nfrom llm_trace_archive.special_remote import main\nmain()\n")
-    program.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("GIT_", "LLM_TRACES_", "XDG_"))]:
-            patch.delenv(name)
-        patch.setenv("HOME", str(home))
-        patch.setenv("GIT_CONFIG_GLOBAL", str(config))
-        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         patch.setenv("LLM_TRACES_CACHE", str(home / "cache"))
         patch.setenv("LLM_TRACES_MIRROR", str(home / "mirror"))
-        patch.setenv("PYTHONPATH", str(HERE / "src"))
-        patch.setenv("PATH", os.pathsep.join([str(bin_folder), str(Path(sys.executable).parent), os.environ["PATH"]]))
         yield home
     assert config.read_bytes() == before
-    assert not (home / ".gitconfig").exists()
-    assert not (home / ".config" / "git").exists()
+    assert not (Path(os.environ["HOME"]) / ".config" / "git").exists()
 
 
 @pytest.fixture(scope="module")
-def published(home):
+def published(home: Path) -> Path:
     """An archive as it is published: recipes, schemas, lock and links, the main branch only. No git-annex was run."""
     root = home / "published"
     git("init", "--quiet", root, cwd=home)
@@ -107,39 +96,39 @@ def published(home):
 
 
 @pytest.fixture
-def clone(published, tmp_path):
+def clone(published: Path, tmp_path: Path) -> Archive:
     """A user's clone, not set up."""
     git("clone", "--quiet", "--single-branch", published, tmp_path / "clone", cwd=tmp_path)
     return Archive(tmp_path / "clone")
 
 
 @pytest.fixture
-def ready(clone):
+def ready(clone: Archive) -> Archive:
     annex.setup(clone)
     return clone
 
 
 @pytest.fixture
-def unreachable(home, monkeypatch):
+def unreachable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Upstream files are neither in the cache, nor in the mirror, nor on the net."""
     monkeypatch.setenv("LLM_TRACES_MIRROR", str(home / "no-such-folder"))
 
 
-def run(*command, cwd, good=True):
+def run(*command: object, cwd: Path, good: bool = True) -> subprocess.CompletedProcess[str]:
     ran = subprocess.run([str(each) for each in command], cwd=cwd, capture_output=True, text=True)
     assert not good or ran.returncode == 0, ran.stdout + ran.stderr
     return ran
 
 
-def git(*args, cwd):
+def git(*args: object, cwd: Path) -> str:
     return run("git", *args, cwd=cwd).stdout
 
 
-def refs(archive):
+def refs(archive: Archive) -> str:
     return git("for-each-ref", cwd=archive.root) + git("status", "--short", cwd=archive.root)
 
 
-def are_right(archive):
+def are_right(archive: Archive) -> bool:
     """Every file is here with the bytes of the lock."""
     return all(
         f"sha256:{hashlib.sha256((archive.root / each['path']).read_bytes()).hexdigest()}" == each["hash"]
@@ -147,11 +136,11 @@ def are_right(archive):
     )
 
 
-def is_here(archive):
+def is_here(archive: Archive) -> set[str]:
     return {workload.name for workload in archive.select() if archive.is_present(workload)}
 
 
-def test_links_are_those_of_git_annex():
+def test_links_are_those_of_git_annex() -> None:
     keys = [annex.key(hashlib.sha256(bytes([n % 256])).hexdigest(), n**4) for n in range(1000)]
     ran = subprocess.run(
         ["git-annex", "examinekey", "--batch", "--format=${hashdirmixed}\\n"],
@@ -164,7 +153,7 @@ def test_links_are_those_of_git_annex():
     assert annex.link_target("a", keys[0]).startswith(".git/")
 
 
-def test_a_clone_is_set_up_and_datalad_gets_drops_and_gets_again(clone):
+def test_a_clone_is_set_up_and_datalad_gets_drops_and_gets_again(clone: Archive) -> None:
     assert is_here(clone) == set()
     assert annex.setup(clone) == [
         "initialised git-annex in this clone",
@@ -182,13 +171,15 @@ def test_a_clone_is_set_up_and_datalad_gets_drops_and_gets_again(clone):
     assert git("status", "--short", cwd=clone.root) == ""
 
 
-def test_a_second_setup_changes_nothing(ready):
+def test_a_second_setup_changes_nothing(ready: Archive) -> None:
     before = refs(ready), (ready.root / ".git" / "config").read_bytes()
     assert annex.setup(ready) == []
     assert (refs(ready), (ready.root / ".git" / "config").read_bytes()) == before
 
 
-def test_a_clone_with_the_git_annex_branch_needs_its_remote_verified_and_no_more(ready, tmp_path):
+def test_a_clone_with_the_git_annex_branch_needs_its_remote_verified_and_no_more(
+    ready: Archive, tmp_path: Path
+) -> None:
     git("clone", "--quiet", ready.root, tmp_path / "second", cwd=tmp_path)
     second = Archive(tmp_path / "second")
     done = annex.setup(second)
@@ -199,7 +190,7 @@ def test_a_clone_with_the_git_annex_branch_needs_its_remote_verified_and_no_more
     assert is_here(second) == {"few"}
 
 
-def test_a_remote_known_but_not_enabled_is_enabled(ready, tmp_path):
+def test_a_remote_known_but_not_enabled_is_enabled(ready: Archive, tmp_path: Path) -> None:
     git("clone", "--quiet", ready.root, tmp_path / "second", cwd=tmp_path)
     git("annex", "init", "--quiet", "--no-autoenable", cwd=tmp_path / "second")
     second = Archive(tmp_path / "second")
@@ -208,7 +199,7 @@ def test_a_remote_known_but_not_enabled_is_enabled(ready, tmp_path):
     assert is_here(second) == {"few"}
 
 
-def test_two_clones_set_up_apart_agree_when_they_meet(published, tmp_path):
+def test_two_clones_set_up_apart_agree_when_they_meet(published: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for each in (one, two):
         git("clone", "--quiet", "--single-branch", published, each, cwd=tmp_path)
@@ -221,13 +212,13 @@ def test_two_clones_set_up_apart_agree_when_they_meet(published, tmp_path):
     assert are_right(Archive(one))
 
 
-def test_without_setup_datalad_gets_nothing_and_says_nothing(clone):
+def test_without_setup_datalad_gets_nothing_and_says_nothing(clone: Archive) -> None:
     ran = run("datalad", "get", "data/demo", cwd=clone.root)
     assert ran.stdout == ""
     assert is_here(clone) == set()
 
 
-def test_get_sets_up_and_works_from_a_folder_below(clone, monkeypatch):
+def test_get_sets_up_and_works_from_a_folder_below(clone: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.root / "data" / "demo")
     archive = Archive.find()
     annex.get(archive, archive.select(["demo/few"]))
@@ -237,7 +228,7 @@ def test_get_sets_up_and_works_from_a_folder_below(clone, monkeypatch):
     annex.get(archive, archive.select())
 
 
-def test_get_says_what_is_not_here_why_and_what_next(clone, unreachable, home):
+def test_get_says_what_is_not_here_why_and_what_next(clone: Archive, unreachable: None, home: Path) -> None:
     with pytest.raises(Problem) as caught:
         annex.get(clone, clone.select(["demo/few"]))
     text = str(caught.value)
@@ -248,7 +239,7 @@ def test_get_says_what_is_not_here_why_and_what_next(clone, unreachable, home):
     assert caught.value.exit_code != 0
 
 
-def test_get_of_a_workload_that_was_never_built(clone):
+def test_get_of_a_workload_that_was_never_built(clone: Archive) -> None:
     lock = clone.lock
     lock["resources"] = lock["resources"][:1]
     (clone.root / "datapackage.json").write_text(json.dumps(lock))
@@ -257,7 +248,9 @@ def test_get_of_a_workload_that_was_never_built(clone):
 
 
 @pytest.mark.parametrize("command", [("datalad", "get"), ("git", "annex", "get")])
-def test_the_reason_reaches_the_user_of_datalad_and_git_annex(ready, unreachable, command):
+def test_the_reason_reaches_the_user_of_datalad_and_git_annex(
+    ready: Archive, unreachable: None, command: tuple[str, ...]
+) -> None:
     ran = run(*command, "data/demo/few.parquet", cwd=ready.root, good=False)
     assert ran.returncode != 0
     told = [line for line in (ran.stdout + ran.stderr).splitlines() if "few.csv could not be had" in line]
@@ -267,7 +260,7 @@ def test_the_reason_reaches_the_user_of_datalad_and_git_annex(ready, unreachable
     assert "Traceback" not in ran.stdout + ran.stderr
 
 
-def test_a_key_that_is_not_in_the_lock_and_storing_are_refused(ready):
+def test_a_key_that_is_not_in_the_lock_and_storing_are_refused(ready: Archive) -> None:
     (ready.root / "data" / "own").write_text("mine")
     git("annex", "add", "--quiet", "data/own", cwd=ready.root)
     ran = run("git", "annex", "copy", "data/own", "--to", annex.REMOTE, cwd=ready.root, good=False)
@@ -279,7 +272,7 @@ def test_a_key_that_is_not_in_the_lock_and_storing_are_refused(ready):
     assert f"{key}: not a key of datapackage.json in this checkout" in ran.stdout + ran.stderr
 
 
-def test_a_build_that_differs_from_the_lock_is_refused(clone):
+def test_a_build_that_differs_from_the_lock_is_refused(clone: Archive) -> None:
     lock = clone.lock
     wrong = annex.key("0" * 64, 7)
     lock["resources"][0] |= {"hash": f"sha256:{'0' * 64}", "bytes": 7}
@@ -295,25 +288,33 @@ def test_a_build_that_differs_from_the_lock_is_refused(clone):
     assert not [each for each in (clone.root / ".git" / "annex" / "tmp").glob("*") if each.is_file()]
 
 
-@pytest.mark.parametrize("kind", ["special", "git"])
-def test_a_foreign_remote_of_the_name_is_refused_and_renaming_it_helps(clone, kind, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    if kind == "special":
-        git("annex", "init", "--quiet", cwd=clone.root)
-        config = ("type=directory", f"directory={tmp_path / 'elsewhere'}", "encryption=none")
-        git("annex", "initremote", "--quiet", annex.REMOTE, *config, cwd=clone.root)
-    else:
-        git("remote", "add", annex.REMOTE, tmp_path / "elsewhere", cwd=clone.root)
+def test_a_foreign_special_remote_of_the_name_is_refused(clone: Archive, tmp_path: Path) -> None:
+    git("annex", "init", "--quiet", cwd=clone.root)
+    config = ("type=directory", f"directory={tmp_path}", "encryption=none")
+    git("annex", "initremote", "--quiet", annex.REMOTE, *config, cwd=clone.root)
+    before = refs(clone)
     with pytest.raises(BadUse, match="another remote has the name") as caught:
         annex.setup(clone)
-    *commands, last = caught.value.details["next"].replace("OTHER", "other").split("; ")
+    assert "git clone --single-branch" in caught.value.details["next"]
+    assert refs(clone) == before
+    # Seen by another clone, which would enable it by itself.
+    git("clone", "--quiet", clone.root, tmp_path / "second", cwd=tmp_path)
+    with pytest.raises(BadUse, match=r"type=directory, in the git-annex branch"):
+        annex.setup(Archive(tmp_path / "second"))
+
+
+def test_a_git_remote_of_the_name_is_refused_and_renaming_it_helps(clone: Archive, tmp_path: Path) -> None:
+    git("init", "--quiet", tmp_path / "elsewhere", cwd=tmp_path)
+    git("remote", "add", annex.REMOTE, tmp_path / "elsewhere", cwd=clone.root)
+    with pytest.raises(BadUse, match="another remote has the name") as caught:
+        annex.setup(clone)
+    command, last = caught.value.details["next"].replace("OTHER", "other").split("; ")
     assert last == "llm-traces setup"
-    for command in commands:
-        run(*command.split(), cwd=clone.root)
+    run(*command.split(), cwd=clone.root)
     assert "added the special remote llm-traces" in annex.setup(clone)
 
 
-def test_our_uuid_with_a_foreign_configuration_is_refused(clone):
+def test_our_uuid_with_a_foreign_configuration_is_refused(clone: Archive) -> None:
     git("annex", "init", "--quiet", cwd=clone.root)
     config = ("type=external", "externaltype=llm-traces", "encryption=shared", f"uuid={annex.REMOTE_UUID}")
     git("annex", "initremote", "--quiet", annex.REMOTE, *config, cwd=clone.root)
@@ -322,7 +323,7 @@ def test_our_uuid_with_a_foreign_configuration_is_refused(clone):
     assert "encryption=shared" in caught.value.details["got"]
 
 
-def test_missing_and_old_programs_are_named(clone, monkeypatch, tmp_path):
+def test_missing_and_old_programs_are_named(clone: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("git", "sh"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -337,7 +338,7 @@ def test_missing_and_old_programs_are_named(clone, monkeypatch, tmp_path):
         annex.setup(clone)
 
 
-def test_outside_a_git_repository(published, tmp_path):
+def test_outside_a_git_repository(published: Path, tmp_path: Path) -> None:
     shutil.copytree(published, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(".git"))
     with pytest.raises(BadUse, match="not a git repository"):
         annex.setup(Archive(tmp_path / "copy"))
@@ -349,7 +350,7 @@ def test_outside_a_git_repository(published, tmp_path):
     assert not (tmp_path / "copy" / ".git").exists()
 
 
-def test_a_machine_without_an_identity(clone, monkeypatch, tmp_path):
+def test_a_machine_without_an_identity(clone: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text("[user]\n\tuseConfigOnly = true\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(empty))
@@ -361,7 +362,7 @@ def test_a_machine_without_an_identity(clone, monkeypatch, tmp_path):
     assert empty.read_text() == "[user]\n\tuseConfigOnly = true\n"
 
 
-def stored(archive, name, content=None):
+def stored(archive: Archive, name: str, content: bytes) -> Path:
     """Store the right bytes of a workload anew, and return its path."""
     workload = archive.recipe("demo").workload(name)
     locked = archive.locked[str(workload)]
@@ -373,7 +374,7 @@ def stored(archive, name, content=None):
 
 
 @pytest.mark.parametrize("before", ["dangling", "present", "plain", "unlocked", "absent"])
-def test_store_replaces_what_stood_there(ready, published, before):
+def test_store_replaces_what_stood_there(ready: Archive, published: Path, before: str) -> None:
     content = (published / "data" / "demo" / "few.parquet").read_bytes()
     path = ready.root / "data" / "demo" / "few.parquet"
     if before in ("present", "unlocked"):
@@ -396,14 +397,14 @@ def test_store_replaces_what_stood_there(ready, published, before):
     assert "here" in git("annex", "whereis", path, cwd=ready.root)
 
 
-def test_what_was_stored_before_setup_is_recorded_by_it(clone, published):
+def test_what_was_stored_before_setup_is_recorded_by_it(clone: Archive, published: Path) -> None:
     stored(clone, "few", (published / "data" / "demo" / "few.parquet").read_bytes())
     assert annex.setup(clone)[-1] == "recorded 1 file as present here"
     assert "fixing location log" not in git("annex", "fsck", "data/demo/few.parquet", cwd=clone.root)
     assert annex.setup(clone) == []
 
 
-def test_a_worktree_is_refused_until_it_is_set_up(clone, published, tmp_path):
+def test_a_worktree_is_refused_until_it_is_set_up(clone: Archive, published: Path, tmp_path: Path) -> None:
     git("worktree", "add", "--quiet", tmp_path / "tree", cwd=clone.root)
     tree = Archive(tmp_path / "tree")
     content = (published / "data" / "demo" / "few.parquet").read_bytes()
@@ -416,7 +417,7 @@ def test_a_worktree_is_refused_until_it_is_set_up(clone, published, tmp_path):
     assert git("status", "--short", cwd=tree.root) == ""
 
 
-def test_run_by_hand_the_special_remote_says_who_runs_it():
+def test_run_by_hand_the_special_remote_says_who_runs_it() -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     ran = subprocess.run(["git-annex-remote-llm-traces"], stdin=theirs, capture_output=True, text=True)
@@ -427,7 +428,7 @@ def test_run_by_hand_the_special_remote_says_who_runs_it():
     assert ran.returncode != 0
 
 
-def test_the_special_remote_survives_requests_it_can_not_answer(published):
+def test_the_special_remote_survives_requests_it_can_not_answer(published: Path) -> None:
     told = "PREPARE\nGETCOST\nGETAVAILABILITY\nNONSENSE\nCHECKPRESENT nokey\nWHEREIS nokey\nREMOVE nokey\n"
     ran = subprocess.run(
         ["git-annex-remote-llm-traces"], input=told, cwd=published / "data", capture_output=True, text=True
@@ -444,3 +445,17 @@ def test_the_special_remote_survives_requests_it_can_not_answer(published):
         "REMOVE-FAILURE nokey llm-traces is read-only: its files are built from pinned upstream bytes; "
         "git annex drop frees the local copy",
     ]
+
+
+def test_progress_is_the_share_of_the_upstream_bytes_told_a_per_cent_at_a_time(published: Path) -> None:
+    told: list[int] = []
+    remote = Remote(SimpleNamespace(progress=told.append))
+    remote.archive = Archive(published)
+    key, _ = annex.locked_keys(remote.archive)
+    size = remote.archive.locked["demo/few"]["bytes"]
+    workload = remote.workload(key)
+    whole = workload.files[0].bytes or 0
+    progress = remote._progress(workload)
+    for done in (0, whole // 2, whole // 2, whole):
+        progress("few.csv", done, None)
+    assert told == [size * (100 * (whole // 2) // whole) // 100, size]

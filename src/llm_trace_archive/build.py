@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,8 @@ def _staged(target: Path) -> Iterator[Path]:
                 yield part
             finally:
                 part.unlink(missing_ok=True)
+                with suppress(OSError):
+                    target.parent.rmdir()  # only if nothing is in it
     except OSError as error:
         where = error.filename or target.parent
         raise BadUse(

@@ -101,5 +101,5 @@ class Canonicaliser:
             where=f"line {line:,}, column '{source}'",
             expected=expected,
             got=got if len(got) < 120 else got[:117] + "...",
-            next=f"if the upstream means this, say so in recipes/{self.workload.trace}.toml; nothing was built",
+            next=f"compare the line with its source {file.url}; nothing was built",
         )

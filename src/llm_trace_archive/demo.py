@@ -46,7 +46,11 @@ def run(archive: Archive) -> None:
         _step(["llm-traces", "build", "--jobs", "2"], maintainer, environment)
         _commit(maintainer, environment)
         _say("3. A user clones it and opens the three doors")
-        _step(["git", "clone", "--quiet", "--branch", "main", "--single-branch", str(maintainer), str(clone)], home, environment)
+        _step(
+            ["git", "clone", "--quiet", "--branch", "main", "--single-branch", str(maintainer), str(clone)],
+            home,
+            environment,
+        )
         _step(["llm-traces", "setup"], clone, environment)
         _step(["datalad", "get", "data/burstgpt"], clone, environment)
         _step(["datalad", "get", "data"], clone, environment, quiet=True)

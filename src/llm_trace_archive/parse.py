@@ -122,12 +122,10 @@ def _csv_batches(
     workload: Workload, file: UpstreamFile, path: Path, found: Layout, stream: pa.NativeFile
 ) -> Iterator[pa.RecordBatch]:
     def refuse(row: Any) -> str:
-        short = row.text if len(row.text) < 120 else row.text[:117] + "..."
-        refused.append((row.actual_columns, short))
+        refused.append((row.actual_columns, row.text))
         return "error"
 
     refused: list[tuple[int, str]] = []
-    rows = 0
     try:
         with pyarrow.csv.open_csv(
             stream,
@@ -137,16 +135,14 @@ def _csv_batches(
                 column_types=dict.fromkeys(found.fields, pa.string()), strings_can_be_null=False
             ),
         ) as reader:
-            for batch in reader:
-                rows += batch.num_rows
-                yield batch
+            yield from reader
     except pa.ArrowInvalid as error:
         if refused:
             columns, text = refused[0]
             raise BadUpstream(
                 str(workload),
                 f"{file.name} has a row of another length",
-                row=f"after row {rows:,}: {text}",
+                line=f"{_line_of(path, text):,}: {text if len(text) < 120 else text[:117] + '...'}",
                 expected=f"{len(found.fields)} columns",
                 got=f"{columns} columns",
                 next=_next(file),
@@ -154,6 +150,13 @@ def _csv_batches(
         raise BadUpstream(
             str(workload), f"{file.name} can't be read as CSV", reason=str(error)[:300], next=_next(file)
         ) from None
+
+
+def _line_of(path: Path, text: str) -> int:
+    """The first line with that text, counted from 1; 0 if a quoted field spreads it over several."""
+    with path.open("rb") as stream:
+        wanted = text.encode()
+        return next((number for number, line in enumerate(stream, 1) if line.rstrip(b"\r\n") == wanted), 0)
 
 
 def _leaves(workload: Workload, file: UpstreamFile, line: str) -> dict[str, Any]:

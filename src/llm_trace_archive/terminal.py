@@ -38,7 +38,8 @@ def print_info(entries: Sequence[Entry]) -> None:
         facts = {
             "content": f"{each.state}, {workload.path}",
             "rows": f"{each.rows:,}" if each.rows else "not known",
-            "period": each.period or ("not known until it is built" if not each.facts else "none: the upstream has no arrivals"),
+            "period": each.period
+            or ("not known until it is built" if not each.facts else "none: the upstream has no arrivals"),
             "shows": ", ".join(each.capabilities),
             **{key.replace("_", " "): _plain(value) for key, value in workload.properties.items()},
             "failures": _plain(each.facts.get("facts", {}).get("failures")),

@@ -1,0 +1,158 @@
+"""The special remote `llm-traces`: git-annex asks for a key, and gets the file built from pinned upstream bytes.
+
+git-annex runs it as `git-annex-remote-llm-traces` and speaks its external special remote protocol over the pipes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from annexremote import Master, RemoteError, SpecialRemote
+
+from . import annex, verify
+from .archive import LOCK, Archive, cache_folder
+from .errors import BadUse, Problem
+from .recipe import Workload
+
+READ_ONLY = "read-only: its files are built from pinned upstream bytes"
+
+
+def flat(problem: Problem) -> str:
+    """The whole message in one line, since the protocol has no more."""
+    details = [f"{label}: {'; '.join(text.splitlines())}" for label, text in problem.details.items()]
+    return annex.LINES.join([f"{problem.subject}: {problem.message}", *details])
+
+
+@contextlib.contextmanager
+def _told(subject: str) -> Iterator[None]:
+    """Hand every failure to git-annex as an answer, so that it is shown and the next file has its turn."""
+    try:
+        yield
+    except Problem as problem:
+        raise RemoteError(flat(problem)) from None
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        fault = Problem(subject, "llm-traces failed", reason=text, next="please report this as an issue of the archive")
+        raise RemoteError(flat(fault)) from None
+
+
+class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
+    """Serves the keys of the lock. Every failure is a RemoteError, which git-annex shows to the user."""
+
+    @cached_property
+    def archive(self) -> Archive:
+        """The archive of the repository git-annex works in. Raises BadUse."""
+        ran = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, encoding="utf-8")
+        if ran.returncode:
+            raise BadUse(str(Path.cwd()), "not in the working tree of a git repository", said=ran.stderr.strip())
+        return Archive.find(Path(ran.stdout.removesuffix("\n")))
+
+    @cached_property
+    def keys(self) -> dict[str, list[str]]:
+        """The workloads by key. Raises BadUse."""
+        return annex.locked_keys(self.archive)
+
+    def workload(self, key: str) -> Workload:
+        """A workload whose file has that key. Raises BadUse."""
+        if key not in self.keys:
+            raise BadUse(
+                key,
+                f"not a key of {LOCK} in this checkout",
+                next="check out the commit whose data links have this key, then get the file again",
+            )
+        return self.archive.select(self.keys[key][:1])[0]
+
+    def initremote(self) -> None: ...
+
+    def prepare(self) -> None: ...
+
+    def getcost(self) -> int:
+        return 250  # above that of the web (200): where a file can be downloaded it needs no building
+
+    def getavailability(self) -> str:
+        return "global"
+
+    def checkpresent(self, key: str) -> bool:
+        with _told(key):
+            return key in self.keys
+
+    def whereis(self, key: str) -> str:
+        with contextlib.suppress(Problem):
+            workload = self.workload(key)
+            return f"llm-traces build {workload} from {', '.join(file.url for file in workload.files)}"
+        return ""
+
+    def transfer_retrieve(self, key: str, local_file: str) -> None:
+        with _told(key):
+            self._build(key, Path(local_file).absolute())
+
+    def transfer_store(self, key: str, local_file: str) -> None:
+        raise RemoteError(f"{annex.REMOTE} is {READ_ONLY}")
+
+    def remove(self, key: str) -> None:
+        raise RemoteError(f"{annex.REMOTE} is {READ_ONLY}; git annex drop frees the local copy")
+
+    def _build(self, key: str, target: Path) -> None:
+        from .build import build_file
+        from .fetch import Sources
+
+        workload = self.workload(key)
+        mirror = os.environ.get("LLM_TRACES_MIRROR") or None
+        sources = Sources(cache=cache_folder(), mirror=mirror, on_progress=self._progress(workload))
+        # Aside: git-annex hashes its own file while it grows, and took rewritten bytes for good.
+        aside = target.with_name(f"{target.name}.part")
+        try:
+            build_file(self.archive, workload, aside, sources)
+            got = annex.key(*verify.digest(aside))
+            if got != key:
+                raise Problem(
+                    str(workload),
+                    f"what was built is not what {LOCK} says",
+                    expected=key,
+                    got=got,
+                    next="install the version of llm-trace-archive that belongs to this checkout, and get it again",
+                )
+            os.replace(aside, target)  # noqa: PTH105 (named as what it is: atomic)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _progress(self, workload: Workload) -> Callable[[str, int, int | None], None]:
+        """Fetched upstream bytes, told as the same share of the key's bytes, a per cent at a time."""
+        size = int(self.archive.locked[str(workload)]["bytes"])
+        whole = sum(file.bytes or 0 for file in workload.files)
+        fetched: dict[str, int] = {}
+        told = 0
+
+        def progress(name: str, done: int, _total: int | None) -> None:
+            nonlocal told
+            fetched[name] = done
+            share = min(100, 100 * sum(fetched.values()) // whole) if whole else 0
+            if share > told:
+                told = share
+                self.annex.progress(size * share // 100)
+
+        return progress
+
+
+def main() -> None:
+    """Run by git-annex: answer its requests until it closes the pipe."""
+    if sys.stdin.isatty():
+        sys.exit(f"git-annex-remote-{annex.REMOTE}: git-annex runs this; what you want is: llm-traces get NAME")
+    logging.disable()
+    # What a library prints must not get between the lines of the protocol.
+    protocol, sys.stdout = sys.stdout, sys.stderr
+    master = Master(protocol)
+    master.LinkRemote(Remote(master))
+    try:
+        master.Listen()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError:  # git-annex is gone
+        os._exit(1)
