@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_trace_archive import parse, restore, write
+from llm_trace_archive import formats, restore, write
 from llm_trace_archive.archive import Archive
-from llm_trace_archive.build import _make
+from llm_trace_archive.build import build_file
 from llm_trace_archive.canonicalise import Canonicaliser
 from llm_trace_archive.fetch import Sources
 from llm_trace_archive.recipe import Rule, UpstreamFile, Workload
@@ -39,9 +39,9 @@ def there_and_back(folder: Path, kind: str, rules: list[Rule], content: bytes) -
     file = UpstreamFile("t", path.name, "https://example.org/x", None, None, tuple(rules))
     workload = Workload("t", "w", "T", kind, "request", (file,), {}, {}, (), ())
     canonicaliser = Canonicaliser(workload, SCHEMA)
-    found = parse.layout(workload, file, path)
+    found = formats.layout(workload, file, path)
     with write.ParquetSink(built, canonicaliser.schema) as sink:
-        for batch in canonicaliser.table(file, found, parse.batches(workload, file, path, found)):
+        for batch in canonicaliser.table(file, found, formats.batches(workload, file, path, found)):
             sink.write(batch)
         layout = dict(vars(found))
         sink.metadata = {"files": [{"name": path.name, "rows": canonicaliser.rows, "layout": layout}]}
@@ -145,7 +145,7 @@ def test_every_real_file_comes_back(archive: Archive, mirror: Path, tmp_path: Pa
         if not all((mirror / workload.trace / file.name).exists() for file in workload.files):
             continue
         part = tmp_path / "part.parquet"
-        _make(archive, workload, part, sources)
+        build_file(archive, workload, part, sources)
         for file, pieces in restore.restored(workload, part):
             hashed = hashlib.sha256()
             for piece in pieces:

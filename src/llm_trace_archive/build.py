@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from . import __version__
 from .archive import Archive, cache_folder
 from .errors import BadUpstream, BadUse, Problem
 from .fetch import Sources
-from .recipe import Workload
+from .recipe import UpstreamFile, Workload
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
     """Build a workload into the archive's data folder. Raises Problem; the old content then stays as it was."""
     from . import annex
 
-    target = archive.root / workload.path
-    with _staged(target) as part:
-        built = _make(archive, workload, part, sources)
+    originals = {file.name: sources.get(file) for file in workload.files}
+    with _staged(archive.root / workload.path) as part:
+        built = _make(archive, workload, part, originals, sources)
         _agree_with_lock(archive, built)
         annex.store(archive.root, workload.path, part, built.sha256, built.bytes)
     return built
@@ -44,8 +44,9 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
 
 def build_file(archive: Archive, workload: Workload, target: Path, sources: Sources) -> Built:
     """Build a workload into any file; `target` appears only when it is complete and checked. Raises Problem."""
+    originals = {file.name: sources.get(file) for file in workload.files}
     with _staged(target) as part:
-        built = _make(archive, workload, part, sources)
+        built = _make(archive, workload, part, originals, sources)
         part.replace(target)
     return built
 
@@ -101,9 +102,9 @@ def _staged(target: Path) -> Iterator[Path]:
                 yield part
             finally:
                 part.unlink(missing_ok=True)
-                with suppress(OSError):
-                    target.parent.rmdir()  # only if nothing is in it
     except OSError as error:
+        if error.errno is None:  # not of the disk
+            raise
         where = error.filename or target.parent
         raise BadUse(
             str(target.parent),
@@ -114,15 +115,14 @@ def _staged(target: Path) -> Iterator[Path]:
         ) from None
 
 
-def _make(archive: Archive, workload: Workload, part: Path, sources: Sources) -> Built:
+def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[str, Path], sources: Sources) -> Built:
     import pyarrow as pa
 
     from .canonicalise import Canonicaliser
-    from .parse import batches, layout
+    from .formats import batches, layout
     from .restore import prove
     from .write import ParquetSink
 
-    originals = {file.name: sources.get(file) for file in workload.files}
     canonicaliser = Canonicaliser(workload, archive.schema(workload))
     files = []
     with ParquetSink(part, canonicaliser.schema) as sink:
@@ -140,7 +140,7 @@ def _make(archive: Archive, workload: Workload, part: Path, sources: Sources) ->
     _check_figures(workload, part)
     with part.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    pins = [_pin(sources, file, originals[file.name]) for file in workload.files]
+    pins = [_pin(file, originals[file.name]) for file in workload.files]
     return Built(
         workload,
         sha256,
@@ -156,7 +156,7 @@ def _make(archive: Archive, workload: Workload, part: Path, sources: Sources) ->
     )
 
 
-def _pin(sources: Sources, file: Any, path: Path) -> dict[str, Any]:
+def _pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
     pin = {"file": file.name, "url": file.url, "sha256": file.sha256, "bytes": path.stat().st_size}
     if file.sha256 is None:
         with path.open("rb") as stream:

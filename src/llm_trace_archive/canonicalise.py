@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .errors import BadUpstream
-from .parse import Layout
+from .formats import Layout
 from .recipe import UpstreamFile, Workload
 from .schema import arrow_schema, offences
 from .transforms import BadValue, Transform, transforms_for

@@ -1,23 +1,20 @@
-"""The inverse of parse and canonicalise: a workload's Parquet file to its upstream files, byte for byte."""
+"""The inverse of reading and canonicalising: a workload's Parquet file to its upstream files, byte for byte."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .archive import Archive
 from .errors import BadUpstream, BadUse, Problem
-from .parse import Layout
+from .formats import Layout, Spelled, write
 from .recipe import UpstreamFile, Workload
 from .transforms import transforms_for
 from .write import metadata
@@ -49,132 +46,64 @@ def held_files(path: Path) -> list[Held]:
 
 
 def restored(workload: Workload, path: Path) -> Iterator[tuple[UpstreamFile, Iterator[bytes]]]:
-    """Each upstream file of the workload with its bytes in pieces; the pieces must be read in order."""
+    """Each upstream file of the workload with its bytes in pieces; read these before asking for the next file.
+
+    Raises Problem if the Parquet file is not one of ours or was built from other files than the recipe's.
+    """
     files = {file.name: file for file in workload.files}
-    start = 0
-    for held in held_files(path):
-        if held.name not in files:
-            raise Problem(
-                str(workload),
-                f"was built from {held.name}, which recipes/{workload.trace}.toml no longer names",
-                next=f"llm-traces build {workload}",
-            )
-        yield files[held.name], _pieces(workload, files[held.name], held, path, start)
-        start += held.rows
+    with pq.ParquetFile(path) as table:
+        rows = _Rows(table)
+        for held in held_files(path):
+            if held.name not in files:
+                raise Problem(
+                    str(workload),
+                    f"was built from {held.name}, which recipes/{workload.trace}.toml no longer names",
+                    next=f"llm-traces build {workload}",
+                )
+            yield files[held.name], write(held.layout, _spelled_rows(workload, files[held.name], held, rows))
 
 
-def _pieces(workload: Workload, file: UpstreamFile, held: Held, path: Path, start: int) -> Iterator[bytes]:
-    found = held.layout
-    end = found.line_end.encode()
+class _Rows:
+    """A table's rows in order, so many at a time: one pass over the file, however many upstream files it holds."""
+
+    def __init__(self, table: pq.ParquetFile) -> None:
+        self._batches = table.iter_batches(ROWS_AT_ONCE)
+        self._rest: pa.RecordBatch | None = None
+
+    def take(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """The next rows in batches; fewer if the table ends."""
+        while rows:
+            batch = self._rest if self._rest is not None else next(self._batches, None)
+            if batch is None:
+                return
+            part = batch.slice(0, rows)
+            self._rest = batch.slice(len(part)) if len(part) < len(batch) else None
+            rows -= len(part)
+            if len(part):
+                yield part
+
+
+def _spelled_rows(workload: Workload, file: UpstreamFile, held: Held, rows: _Rows) -> Iterator[Spelled]:
     left = held.rows
-    first = True
-    if found.format == "csv":
-        yield found.header.encode() + (end if left else b"")
-    for batch in _rows(path, start, held.rows):
-        lines = _lines(workload, file, found, batch)
-        # Every line gets its end before it, except the first: the last one's is the tail's matter.
-        text = pc.binary_join_element_wise(lines, found.line_end, "") if left > batch.num_rows else _all_but_last(
-            lines, found.line_end)  # fmt: skip
-        yield _bytes(text)
+    for batch in rows.take(held.rows):
         left -= batch.num_rows
-        first = False
-    if left or (first and held.rows):
-        raise Problem(str(workload), f"{path.name} holds fewer rows than it says", missing=f"{left:,} rows")
-    yield found.tail.encode()
+        yield _spelled(workload, file, held.layout, batch), left == 0
+    if left:
+        raise Problem(str(workload), "holds fewer rows than it says", missing=f"{left:,} rows of {file.name}")
 
 
-def _all_but_last(lines: pa.Array, line_end: str) -> pa.Array:
-    ends = pa.array([line_end]).take(pa.nulls(len(lines) - 1, pa.int8()).fill_null(0))
-    return pc.binary_join_element_wise(lines, pa.concat_arrays([ends, pa.array([""])]), "")
-
-
-def _rows(path: Path, start: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """Rows [start, start + rows) of a Parquet file, from the row groups that hold them."""
-    with pq.ParquetFile(path) as file:
-        groups: list[int] = []
-        before = skip = 0
-        for index in range(file.num_row_groups):
-            size = file.metadata.row_group(index).num_rows
-            if before + size > start and before < start + rows:
-                if not groups:
-                    skip = start - before
-                groups.append(index)
-            before += size
-        for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=groups) if groups else ():
-            if skip:
-                cut = min(skip, batch.num_rows)
-                batch, skip = batch.slice(cut), skip - cut
-            batch = batch.slice(0, rows)
-            rows -= batch.num_rows
-            if batch.num_rows:
-                yield batch
-
-
-def _lines(workload: Workload, file: UpstreamFile, found: Layout, batch: pa.RecordBatch) -> pa.Array:
-    """The batch's records as upstream writes them, without line ends."""
+def _spelled(workload: Workload, file: UpstreamFile, found: Layout, batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    """The upstream's fields as text, from our columns."""
     types = {field.name: field.type for field in batch.schema}
     columns = {name: batch.column(name) for name in batch.schema.names}
     rules = [rule for rule in file.rules if rule.restores]
-    spelled = {
-        transform.rule.source: transform.spell(columns, found.spelling.get(str(transform.rule.source)))
+    return {
+        str(transform.rule.source): transform.spell(columns, found.spelling.get(str(transform.rule.source)))
         for transform in transforms_for(rules, types, workload.properties.get("epoch"))
     }
-    if found.format == "csv":
-        texts = [_csv_field(spelled[name]) for name in found.fields]
-        return pc.binary_join_element_wise(*texts, ",") if len(texts) > 1 else texts[0]
-    quoted = {name: _json_text(text) if found.kinds[str(name)] == "string" else text for name, text in spelled.items()}
-    parts: list[Any] = []
-    for name, literal in zip(found.fields, _literals(found.fields), strict=False):
-        parts += [literal, quoted[name]]
-    return pc.binary_join_element_wise(*parts, _closing(found.fields[-1]), "")
 
 
-def _csv_field(text: pa.Array) -> pa.Array:
-    special = pc.match_substring_regex(text, '[",\r\n]')
-    if not pc.any(special).as_py():
-        return text
-    quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
-    return pc.if_else(special, quoted, text)
-
-
-def _json_text(text: pa.Array) -> pa.Array:
-    # Python's json.dumps escapes all that is not printable ASCII; such values are rare, so row by row.
-    special = pc.match_substring_regex(text, r"[^ !#-\[\]-~]")
-    quoted = pc.binary_join_element_wise('"', text, '"', "")
-    if not pc.any(special).as_py():
-        return quoted
-    escaped = pa.array([json.dumps(value) for value in text.filter(special).to_pylist()], pa.string())
-    return pc.replace_with_mask(quoted, special, escaped)
-
-
-def _literals(fields: list[str]) -> Iterator[str]:
-    """What stands before each leaf's value in a record: braces, keys, commas."""
-    open_path: list[str] = []
-    for index, name in enumerate(fields):
-        *parents, leaf = name.split(".")
-        common = 0
-        while common < min(len(parents), len(open_path)) and parents[common] == open_path[common]:
-            common += 1
-        text = "{" if index == 0 else "}" * (len(open_path) - common) + ", "
-        text += "".join(f"{json.dumps(parent)}: {{" for parent in parents[common:])
-        yield text + f"{json.dumps(leaf)}: "
-        open_path = parents
-
-
-def _closing(last: str) -> str:
-    return "}" * (last.count(".") + 1)
-
-
-def _bytes(text: pa.Array) -> bytes:
-    """All strings of an array one after another, without a copy per row."""
-    if len(text) == 0:
-        return b""
-    offsets = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, text.buffers()[1]], offset=text.offset)
-    data: bytes = text.buffers()[2].slice(offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py()).to_pybytes()
-    return data
-
-
-def prove(workload: Workload, path: Path, originals: dict[str, Path]) -> None:
+def prove(workload: Workload, path: Path, originals: Mapping[str, Path]) -> None:
     """Restore every upstream file of a workload and compare its sha256 with the original's.
 
     originals maps a file's name to its verified bytes. Raises BadUpstream that shows the first line that differs.
@@ -199,12 +128,16 @@ def prove(workload: Workload, path: Path, originals: dict[str, Path]) -> None:
 
 def _first_difference(workload: Workload, path: Path, file: UpstreamFile, original: Path) -> tuple[int, str, str]:
     """Line number, the upstream's line, ours: only reached when the whole differs."""
-    pieces = next(pieces for each, pieces in restored(workload, path) if each.name == file.name)
-    with original.open("rb") as theirs:
-        pairs = itertools.zip_longest(theirs, _whole_lines(pieces), fillvalue=b"")
-        for number, (their, our) in enumerate(pairs, 1):
-            if their != our:
-                return number, repr(their)[1:160], repr(our)[1:160]
+    for each, pieces in restored(workload, path):
+        if each.name != file.name:
+            for _ in pieces:  # the files share one pass over the rows
+                pass
+            continue
+        with original.open("rb") as theirs:
+            pairs = itertools.zip_longest(theirs, _whole_lines(pieces), fillvalue=b"")
+            for number, (their, our) in enumerate(pairs, 1):
+                if their != our:
+                    return number, repr(their)[1:160], repr(our)[1:160]
     raise AssertionError("the files are the same")
 
 

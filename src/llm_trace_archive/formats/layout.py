@@ -1,0 +1,137 @@
+"""How an upstream file is written, apart from its values: what a restoration needs besides the columns."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import BadUpstream
+from ..recipe import UpstreamFile, Workload
+
+BLOCK_BYTES = 8 << 20  # fixed: the boundaries of batches must not depend on the machine
+EDGE_BYTES = 1 << 20  # a header or a first line longer than this is not one of ours
+
+# Text of upstream fields by name, and whether these are the file's last rows.
+Spelled = tuple[Mapping[str, pa.Array], bool]
+
+
+@dataclass
+class Layout:
+    """How an upstream file is written.
+
+    header       CSV: the header line
+    fields       names in their order; in JSON the paths of the leaves
+    kinds        JSON: the type of each leaf ("string", "whole", "float", "ids")
+    line_end     between records
+    tail         what follows the last record
+    compression  "gzip", or empty; the layout is that of the content
+    spelling     how the numbers of a field are spelled, learnt while reading
+    """
+
+    format: str
+    header: str = ""
+    fields: list[str] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
+    line_end: str = "\n"
+    tail: str = ""
+    compression: str = ""
+    spelling: dict[str, str] = field(default_factory=dict)
+
+
+def compression_of(file: UpstreamFile) -> str:
+    """The compression a file's name tells: "gzip" or none."""
+    return "gzip" if file.name.endswith(".gz") else ""
+
+
+def content(path: Path, compression: str) -> pa.NativeFile:
+    """The file's content as a stream, decompressed."""
+    return pa.input_stream(str(path), compression=compression or None)
+
+
+def lines(path: Path, compression: str) -> Iterator[bytes]:
+    """The content's lines, with their ends: for looking for the one that Arrow could not read."""
+    with gzip.open(path) if compression else path.open("rb") as stream:
+        yield from stream
+
+
+def edges(workload: Workload, file: UpstreamFile, path: Path) -> tuple[str, str, str]:
+    """(first line, line end, what follows the last record) of a text file. Raises BadUpstream if it is none."""
+    head, end = _ends(path, compression_of(file))
+    first, newline, _ = head.partition(b"\n")
+    if not first.strip():
+        raise BadUpstream(str(workload), f"{file.name} has no first line", next=compare(file))
+    line_end = "\r\n" if newline and first.endswith(b"\r") else "\n"
+    try:
+        line = first.rstrip(b"\r").decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadUpstream(str(workload), f"{file.name} is not UTF-8 text", next=compare(file)) from None
+    return line, line_end, end[len(end.rstrip(b"\r\n")) :].decode()
+
+
+def _ends(path: Path, compression: str) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file's content."""
+    if not compression:
+        with path.open("rb") as stream:
+            head = stream.read(EDGE_BYTES)
+            stream.seek(max(0, stream.seek(0, io.SEEK_END) - 4096))
+            return head, stream.read()
+    with content(path, compression) as stream:
+        head = end = stream.read(EDGE_BYTES)
+        while piece := stream.read(EDGE_BYTES):
+            end = (end + piece)[-4096:]
+    return head, end[-4096:]
+
+
+def check_fields(workload: Workload, file: UpstreamFile, fields: list[str]) -> None:
+    """Compare a file's fields with those its recipe maps.
+
+    Raises BadUpstream that names the fields that are missing, unknown or, as it seems, renamed.
+    """
+    missing = sorted(file.fields - set(fields))
+    unknown = sorted(set(fields) - file.fields)
+    twice = sorted({name for name in fields if fields.count(name) > 1})
+    if not (missing or unknown or twice):
+        return
+    renamed = [
+        f"'{near}' may be '{name}' renamed"
+        for name in missing
+        for near in difflib.get_close_matches(name, unknown, n=1, cutoff=0.5)
+    ]
+    raise BadUpstream(
+        str(workload),
+        f"the columns of {file.name} are not those of recipes/{workload.trace}.toml",
+        missing=", ".join(missing),
+        unknown=", ".join(unknown)[:500],
+        twice=", ".join(twice),
+        hint="; ".join(renamed),
+        next=f"if the upstream changed, mend [columns] in recipes/{workload.trace}.toml; nothing was built",
+    )
+
+
+def compare(file: UpstreamFile) -> str:
+    """What to do next about a file whose pin holds and whose content is not as it should be."""
+    return f"compare the file with its source {file.url}; nothing was built"
+
+
+def joined(lines: pa.Array, layout: Layout, last: bool) -> bytes:
+    """Records with their line ends, as bytes; the last record of a file has none, that is the tail's matter."""
+    if not last:
+        return _bytes(pc.binary_join_element_wise(lines, layout.line_end, ""))
+    ends = pa.array([layout.line_end]).take(pa.nulls(len(lines) - 1, pa.int8()).fill_null(0))
+    return _bytes(pc.binary_join_element_wise(lines, pa.concat_arrays([ends, pa.array([""])]), ""))
+
+
+def _bytes(text: pa.Array) -> bytes:
+    """All strings of an array one after another, without a copy per row."""
+    if len(text) == 0:
+        return b""
+    offsets = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, text.buffers()[1]], offset=text.offset)
+    data: bytes = text.buffers()[2].slice(offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py()).to_pybytes()
+    return data
