@@ -76,6 +76,7 @@ def published(home: Path) -> Path:
     shutil.copytree(HERE / "schemas", root / "schemas")
     shutil.copy(HERE / "schemas" / "request.json", root / "schemas" / "demo.json")
     shutil.copy(HERE / ".gitattributes", root)
+    shutil.copy(HERE / ".gitignore", root)
     (root / ".datalad").mkdir()
     (root / ".datalad" / "config").write_text('[datalad "annex"]\n\tretry = 1\n')
     recipe = RECIPE % NOWHERE

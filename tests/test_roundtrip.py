@@ -43,7 +43,7 @@ def there_and_back(folder: Path, kind: str, rules: list[Rule], content: bytes) -
     with write.ParquetSink(built, canonicaliser.schema) as sink:
         for batch in canonicaliser.table(file, found, formats.batches(workload, file, path, found)):
             sink.write(batch)
-        layout = dict(vars(found))
+        layout = found.told()
         sink.metadata = {"files": [{"name": path.name, "rows": canonicaliser.rows, "layout": layout}]}
     return b"".join(piece for _, pieces in restore.restored(workload, built) for piece in pieces)
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from . import card
 from .archive import LOCK, Archive
 from .errors import BadUse, Problem
 from .git import Git, require_programs
@@ -115,6 +116,7 @@ def setup(archive: Archive) -> list[str]:
         done.append("initialised git-annex in this clone")
     done += _set_up_remote(git)
     done += _record(git, archive)
+    card.refresh(archive)
     if done and git.identity:
         done.append("note: git has no user.name and user.email, without which bare datalad get fails")
     return done
@@ -134,6 +136,7 @@ def get(archive: Archive, workloads: Iterable[Workload]) -> None:
         raise BadUse(", ".join(unknown), f"not in {LOCK}: never built", next=f"llm-traces build {' '.join(unknown)}")
     setup(archive)
     why = _datalad_get(archive.root, [each.path for each in wanted])
+    card.refresh(archive)
     absent = [str(each) for each in wanted if not archive.is_present(each)]
     if absent:
         raise Problem(

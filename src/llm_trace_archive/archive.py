@@ -74,8 +74,16 @@ class Archive:
 
     @property
     def locked(self) -> dict[str, Mapping[str, Any]]:
-        """The lock's resources by "trace/workload"."""
-        return {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
+        """The lock's resources by "trace/workload". Raises BadUse if one lacks what `describe` writes."""
+        try:
+            found = {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
+            for each in found.values():
+                _ = each["path"], each["bytes"], each["hash"], each["facts"], each["provenance"]
+            return found
+        except (KeyError, TypeError) as error:
+            raise BadUse(
+                LOCK, "not a lock of this archive", reason=f"a resource lacks {error}", next=f"git checkout -- {LOCK}"
+            ) from None
 
     def is_present(self, workload: Workload) -> bool:
         """Whether the content is here (a link of git-annex may dangle)."""
@@ -100,3 +108,18 @@ def cache_folder() -> Path:
 
     given = os.environ.get("LLM_TRACES_CACHE")
     return Path(given) if given else Path(platformdirs.user_cache_dir("llm-trace-archive"))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file's text at once: temporary file, fsync, rename. The file keeps its old text if anything fails."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
                 if sources.stop and sources.stop.is_set():
                     raise KeyboardInterrupt
                 sink.write(batch)
-            files.append({"name": file.name, "rows": canonicaliser.rows - before, "layout": asdict(found)})
+            files.append({"name": file.name, "rows": canonicaliser.rows - before, "layout": found.told()})
         sink.metadata = {"trace": workload.trace, "workload": workload.name, "files": files}
     prove(workload, part, originals)
     _check_figures(workload, part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -197,14 +198,23 @@ def demo(context: typer.Context) -> None:
     run(_archive(context))
 
 
+class _InterruptedError(BaseException):
+    """Ctrl-C, past all that handles exceptions: the command line's framework has messages of its own for it."""
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise _InterruptedError
+
+
 def main() -> Any:
     """Run the command line; every expected failure is a message and an exit code, never a traceback."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except Problem as problem:
         typer.echo(str(problem), err=True)
         sys.exit(problem.exit_code)
-    except KeyboardInterrupt:
+    except _InterruptedError:
         typer.echo("\nstopped; nothing is half-written: run the same command again to go on", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

@@ -7,13 +7,13 @@ the builds (or, for what was not built again, from the lock as it stands).
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .archive import LOCK, Archive
+from . import card
+from .archive import LOCK, Archive, replace_text
 from .build import Built
 from .errors import BadUse
 from .recipe import Recipe, Workload
@@ -52,6 +52,7 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
             readme = archive.root / "README.md"
             text = readme.read_text(encoding="utf-8") if readme.exists() else README
             replace_text(readme, _readme(archive, package, text))
+            card.refresh(archive)
     except OSError as error:
         raise BadUse(
             str(archive.root),
@@ -80,21 +81,6 @@ def _facts(archive: Archive, built: Iterable[Built]) -> dict[str, Mapping[str, A
 def _lock_file(cache: Path, root: Path) -> Path:
     (cache / "locks").mkdir(parents=True, exist_ok=True)
     return cache / "locks" / f"describe-{re.sub(r'[^A-Za-z0-9]', '-', str(root))[-100:]}.lock"
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Replace a file's text at once: temporary file, fsync, rename. The file keeps its old text if anything fails."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -166,48 +152,10 @@ def _resource(recipe: Recipe, workload: Workload, facts: Mapping[str, Any]) -> d
 
 
 def _readme(archive: Archive, package: Mapping[str, Any], text: str) -> str:
-    import yaml
-
-    card = yaml.safe_dump(_card(archive, package), sort_keys=False, allow_unicode=True, width=120)
     body = CARD.sub("", text, count=1)
     table = _table(package)
-    return f"---\n{card}---\n" + TABLE.sub(lambda found: f"{found[1]}{table}{found[2]}", body, count=1)
-
-
-def _card(archive: Archive, package: Mapping[str, Any]) -> dict[str, Any]:
-    """The Hub's front matter: `load_dataset` reads `configs`."""
-    resources = package["resources"]
-    requests = [each for each in resources if each["table"] == "request"]
-    canonical = [field["name"] for field in json.loads((archive.root / "schemas/request.json").read_text())["fields"]]
-    configs: list[dict[str, Any]] = []
-    if requests:
-        # A pattern, not a path: a path whose content is absent breaks the config, a pattern that finds nothing is
-        # skipped. So the others load.
-        paths = [f"{each['path']}*" for each in requests]
-        configs.append(
-            {"config_name": "default", "data_files": [{"split": "train", "path": paths}], "columns": canonical}
-        )
-    names: dict[str, list[dict[str, str]]] = {}
-    for each in resources:
-        # A config has one schema, so a table that is not requests is a config of its own.
-        name = each["trace"] if each["table"] == "request" else f"{each['trace']}-{each['workload']}"
-        names.setdefault(name, []).append({"split": each["workload"].replace("-", "_"), "path": each["path"]})
-    configs += [{"config_name": name, "data_files": files} for name, files in names.items()]
-    licences = sorted({each["licenses"][0]["name"] for each in resources})
-    return {
-        "pretty_name": package["title"],
-        "license": "other",
-        "license_name": "mixed",
-        "license_link": "LICENSE.txt",
-        "tags": [
-            "llm-serving",
-            "request-trace",
-            "workload",
-            "prefix-caching",
-            *(f"license:{each}" for each in licences),
-        ],
-        **({"configs": configs} if configs else {}),
-    }
+    front = card.front_matter(archive, package)
+    return f"---\n{front}---\n" + TABLE.sub(lambda found: f"{found[1]}{table}{found[2]}", body, count=1)
 
 
 def _table(package: Mapping[str, Any]) -> str:

@@ -51,7 +51,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class UpstreamFile:
-    """One upstream file and its pin (sha256 in hex, size in bytes; None where the upstream's is not known)."""
+    """One upstream file and its pin (sha256 in hex, size in bytes; None where the upstream's is not known).
+
+    `role` is None for a file of rows, "tokenizer" for the one that counts the tokens of the others.
+    """
 
     trace: str
     name: str
@@ -59,6 +62,7 @@ class UpstreamFile:
     sha256: str | None
     bytes: int | None
     rules: tuple[Rule, ...] = ()
+    role: str | None = None
 
     @property
     def fields(self) -> frozenset[str]:
@@ -68,7 +72,10 @@ class UpstreamFile:
 
 @dataclass(frozen=True)
 class Workload:
-    """One table of a trace: `trace/name`, built from `files` in their order."""
+    """One table of a trace: `trace/name`, built from `files` in their order.
+
+    `restores` is False where the table does not hold all of the upstream, so that it can't be written back.
+    """
 
     trace: str
     name: str
@@ -80,6 +87,7 @@ class Workload:
     expect: Mapping[str, Any]
     published: tuple[Mapping[str, Any], ...]
     anomalies: tuple[Mapping[str, str], ...]
+    restores: bool = True
 
     def __str__(self) -> str:
         return f"{self.trace}/{self.name}"
@@ -94,6 +102,11 @@ class Workload:
         """Path of the Table Schema below the archive's root."""
         own = self.trace if self.table == "request" else f"{self.trace}-{self.table}"
         return f"schemas/{own}.json"
+
+    @property
+    def tables(self) -> tuple[UpstreamFile, ...]:
+        """The files that hold rows."""
+        return tuple(file for file in self.files if file.role is None)
 
     @property
     def is_requests(self) -> bool:
@@ -260,14 +273,15 @@ def _workload(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Workload:
         expect=own["expect"],
         published=tuple(own.get("published", ())),
         anomalies=tuple(own.get("anomalies", ())),
+        restores=own.get("restores", True),
     )
 
 
 def _file(trace: str, base: str, columns: Mapping[str, Any], own: Mapping[str, Any]) -> UpstreamFile:
-    merged = {**columns, **own.get("columns", {})}
+    merged = {} if "role" in own else {**columns, **own.get("columns", {})}
     rules = tuple(
         Rule(column, source=rule.get("from"), **{k: v for k, v in rule.items() if k != "from"})
         for column, rule in merged.items()
     )
     url = own.get("url") or base + own["name"]
-    return UpstreamFile(trace, own["name"], url, own.get("sha256"), own.get("bytes"), rules)
+    return UpstreamFile(trace, own["name"], url, own.get("sha256"), own.get("bytes"), rules, own.get("role"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -51,9 +52,10 @@ def restored(workload: Workload, path: Path) -> Iterator[tuple[UpstreamFile, Ite
     Raises Problem if the Parquet file is not one of ours or was built from other files than the recipe's.
     """
     files = {file.name: file for file in workload.files}
+    every = held_files(path)
     with pq.ParquetFile(path) as table:
         rows = _Rows(table)
-        for held in held_files(path):
+        for held in every:
             if held.name not in files:
                 raise Problem(
                     str(workload),
@@ -166,23 +168,10 @@ def restore_to(archive: Archive, workload: Workload, output: Path) -> Iterator[t
     several = len(workload.files) > 1
     for file, pieces in restored(workload, source):
         path = output / file.name if several else output
-        part = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            hashed = hashlib.sha256()
-            with part.open("wb") as stream:
-                for piece in pieces:
-                    hashed.update(piece)
-                    stream.write(piece)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise BadUse(str(path), f"can't be written: {error.strerror or error}", next="give another -o") from None
-        digest = hashed.hexdigest()
+        digest = _write(path, pieces)
         if file.sha256 not in (None, digest):
             wrong = path.with_name(f"{path.name}.wrong")
-            part.replace(wrong)
+            _part(path).replace(wrong)
             raise BadUpstream(
                 str(workload),
                 f"what was restored is not {file.name}",
@@ -191,5 +180,27 @@ def restore_to(archive: Archive, workload: Workload, output: Path) -> Iterator[t
                 kept_at=str(wrong),
                 next=f"llm-traces build {workload}",
             )
-        part.replace(path)
+        _part(path).replace(path)
         yield path, file, digest
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _write(path: Path, pieces: Iterator[bytes]) -> str:
+    """Write beside `path`, fsynced; the sha256. Raises BadUse if it can't be written, Problem if it can't be read."""
+    hashed = hashlib.sha256()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _part(path).open("wb") as stream:
+            for piece in pieces:
+                hashed.update(piece)
+                stream.write(piece)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            _part(path).unlink(missing_ok=True)
+        raise BadUse(str(path), f"can't be written: {error.strerror or error}", next="give another -o") from None
+    return hashed.hexdigest()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from annexremote import Master, RemoteError, SpecialRemote
 
-from . import annex, verify
+from . import annex, card, verify
 from .archive import LOCK, Archive, cache_folder
 from .errors import BadUse, Problem
 from .recipe import Workload
@@ -120,6 +120,7 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
                     next="install the version of llm-trace-archive that belongs to this checkout, and get it again",
                 )
             os.replace(aside, target)  # noqa: PTH105 (named as what it is: atomic)
+            card.refresh(self.archive, [self.archive.locked[name]["path"] for name in self.keys[key]])
         finally:
             aside.unlink(missing_ok=True)
 

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,6 +44,11 @@ class Layout:
     tail: str = ""
     compression: str = ""
     spelling: dict[str, str] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Any]:
+        """What differs from the defaults: `Layout(**told)` is the same layout."""
+        plain = Layout(self.format)
+        return {name: value for name, value in vars(self).items() if name == "format" or value != getattr(plain, name)}
 
 
 def compression_of(file: UpstreamFile) -> str:

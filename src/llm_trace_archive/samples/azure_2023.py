@@ -1,0 +1,47 @@
+"""Look-alikes of the Azure LLM inference trace 2023: CRLF, ticks of 100 ns, no final line end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .distributions import FLAT, Arrivals, Tokens, lognormal, scaled
+from .draws import Draws, chunks
+from .spell import Lines, csv_row, joined, moment, whole
+
+CODE, CONVERSATION = "AzureLLMInferenceTrace_code.csv", "AzureLLMInferenceTrace_conv.csv"
+ROWS = {CODE: 8819, CONVERSATION: 19366}
+_DAY = 1700092800 * 1_000_000  # 2023-11-16
+
+
+def generate(folder: Path, rows: int) -> None:
+    """Write both files, with `rows` rows in the one of conversations."""
+    count = scaled(ROWS, rows)
+    # First and last times, medians, means and extremes of the published files.
+    code = Arrivals(_DAY + 65823979960, _DAY + 69259928016, FLAT)
+    _write(folder, CODE, count[CODE], code, lognormal(1469, 2048, 7437, 3), lognormal(13, 28, 1899, 6))
+    conversation = Arrivals(_DAY + 65746680590, _DAY + 69248402527, FLAT)
+    _write(
+        folder,
+        CONVERSATION,
+        count[CONVERSATION],
+        conversation,
+        lognormal(1020, 1155, 14050, 2),
+        lognormal(129, 211, 1000, 7),
+    )
+
+
+def _write(folder: Path, name: str, rows: int, arrivals: Arrivals, context: Tokens, generated: Tokens) -> None:
+    draws = Draws("azure-2023", name)
+    last = 0
+    with Lines(folder / name, "TIMESTAMP,ContextTokens,GeneratedTokens", "\r\n", tail="") as lines:
+        for start, stop in chunks(rows):
+            index = np.arange(stop - start)
+            # Strictly increasing, as in the upstream: a tie moves on by a microsecond.
+            times = np.maximum(arrivals.chunk(draws, start, stop, rows), last + 1)
+            times = np.maximum.accumulate(times - index) + index
+            last = int(times[-1])
+            tokens = [whole(each.draw(draws, stop - start)) for each in (context, generated)]
+            # The 100 ns digit is 0 on every row of the upstream.
+            lines.write(csv_row(joined(moment(times), "0"), *tokens))

@@ -1,0 +1,53 @@
+"""Look-alikes of the Azure LLM inference trace 2024: two weeks of two services, the fraction left out where it is 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from .distributions import Arrivals, Tokens, hours, lognormal, scaled
+from .draws import Draws, Ints, chunks
+from .spell import Lines, csv_row, joined, moment, whole
+
+CODE, CONVERSATION = "AzureLLMInferenceTrace_code_1week.csv", "AzureLLMInferenceTrace_conv_1week.csv"
+ROWS = {CODE: 16803695, CONVERSATION: 27303999}
+_SECOND = 1_000_000
+_CODE_DAY, _CONVERSATION_DAY = 1715299200 * _SECOND, 1715472000 * _SECOND  # Friday 2024-05-10, Sunday 2024-05-12
+_WEEK = 7 * 86400 * _SECOND
+
+
+def generate(folder: Path, rows: int) -> None:
+    """Write both files, with `rows` rows in the one of conversations."""
+    count = scaled(ROWS, rows)
+    # First and last times of the published files, medians and means of both columns, and the largest inputs. The
+    # largest outputs are not published. Code: 9,086 to 301,105 requests an hour, hence the quiet weekend.
+    code = Arrivals(_CODE_DAY + 9930, _CODE_DAY + _WEEK - 70499, hours(7, first_weekday=4, weekend=30))
+    _write(folder, CODE, count[CODE], code, lognormal(1930, 2511, 7743), lognormal(8, 23, 2000))
+    conversation = Arrivals(_CONVERSATION_DAY + 1163, _CONVERSATION_DAY + _WEEK - 4540, hours(7, first_weekday=6))
+    tokens = lognormal(928, 1632, 7999), lognormal(41, 106, 2000)
+    _write(folder, CONVERSATION, count[CONVERSATION], conversation, *tokens)
+
+
+def _write(folder: Path, name: str, rows: int, arrivals: Arrivals, context: Tokens, generated: Tokens) -> None:
+    draws = Draws("azure-2024", name)
+    # CRLF: 1,135,195,393 bytes are 41.6 a row, of which a row with LF and such medians and maxima could fill 41.0.
+    with Lines(folder / name, "TIMESTAMP,ContextTokens,GeneratedTokens", "\r\n", tail="\r\n") as lines:
+        for start, stop in chunks(rows):
+            times = _some_whole(arrivals.chunk(draws, start, stop, rows))
+            tokens = [whole(each.draw(draws, stop - start)) for each in (context, generated)]
+            text = pc.replace_substring(moment(times), ".000000", "")
+            lines.write(csv_row(joined(text, "+00:00"), *tokens))
+
+
+def _some_whole(times: Ints) -> Ints:
+    """Cut some times to the whole second: one in a million upstream, more here, so that small samples have some.
+
+    The first request of a second stays the first, so the order holds.
+    """
+    second = times // _SECOND
+    is_first = np.diff(second, prepend=second[:1]) > 0
+    wanted = second % 97 == 0
+    wanted[1:2] = True
+    return np.where(is_first & wanted, second * _SECOND, times)

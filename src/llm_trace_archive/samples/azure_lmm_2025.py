@@ -1,0 +1,34 @@
+"""A look-alike of the Azure LMM inference trace 2025: multimodal requests, a CSV file within gzip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from .distributions import Arrivals, hours, lognormal
+from .draws import Draws, chunks
+from .spell import Lines, csv_row, joined, moment, whole
+
+NAME = "AzureLMMInferenceTrace_multimodal.csv.gz"
+_NOON = 1728993600 * 1000  # 2024-10-15T12:00:00Z, a Tuesday, in milliseconds
+# Distributions are not published: text alone, then one image most often.
+_IMAGES = (250, 600, 80, 30, 16, 10, 6, 4, 2, 1, 1)
+_TEXT, _GENERATED = lognormal(420, 900, 8000), lognormal(70, 130, 2048)
+_IMAGE_TOKENS = 765
+
+
+def generate(folder: Path, rows: int) -> None:
+    """Write the file with `rows` rows."""
+    draws = Draws("azure-lmm-2025", NAME)
+    # First and last times of the published file.
+    arrivals = Arrivals(_NOON + 269, _NOON + 604_800_000 - 36, hours(7, first_weekday=1, first_hour=12))
+    with Lines(folder / NAME, "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens") as lines:
+        for start, stop in chunks(rows):
+            count = stop - start
+            times = moment(arrivals.chunk(draws, start, stop, rows) * 1000)
+            times = joined(pc.replace_substring(pc.utf8_slice_codeunits(times, 0, 23), " ", "T"), "Z")
+            images = draws.choose(count, _IMAGES)
+            # ContextTokens counts the tokens of the images too.
+            context = _TEXT.draw(draws, count) + images * _IMAGE_TOKENS
+            lines.write(csv_row(times, whole(images), whole(context), whole(_GENERATED.draw(draws, count))))

@@ -1,0 +1,112 @@
+"""Look-alikes of BurstGPT: failures with zero tokens, and in file 3 two columns more and times like 19440110.0."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .conversations import interleaved
+from .distributions import Arrivals, hours, lognormal, scaled
+from .draws import Draws, chunks
+from .spell import Lines, Text, chosen, csv_row, joined, whole
+
+ROWS = {"BurstGPT_1.csv": 1429737, "BurstGPT_2.csv": 3858400, "BurstGPT_3.csv": 5344021}
+
+# Means: ChatGPT, the paper as simulators quote it; GPT-4, pull request 13063 of vLLM.
+# The largest are those of the copy at huggingface.co/datasets/lzzmm/BurstGPT; medians are not published.
+_REQUEST = lognormal(330, 621, 31400), lognormal(420, 763, 31400)
+_RESPONSE = lognormal(60, 126, 12500), lognormal(240, 348, 12500)
+_SECONDS_PER_1000_TOKENS = 40, 95
+_SESSION = lognormal(1.7, 4.18, 436)  # median 2 turns when rounded; README of BurstGPT
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _File:
+    """First and last second, load of each hour, and shares in 1/10,000 of failures, GPT-4 and the conversation log."""
+
+    arrivals: Arrivals
+    failed: int
+    gpt_4: int
+    conversation: int
+    has_sessions: bool = False
+
+
+def generate(folder: Path, rows: int) -> None:
+    """Write the three files with failures, with `rows` rows in the third."""
+    for name, count in scaled(ROWS, rows).items():
+        _write(folder, name, count, _FILES[name])
+
+
+def _ramp() -> list[int]:
+    """File 1: 0.03 requests a second at first, 3.17 in the bins 4550 to 4950 of 180 s, 0.27 on average (issue 11)."""
+    load = hours(61, 0)
+    load[:20] = [max(1, each // 8) for each in load[:20]]
+    load[227:247] = [600] * 20
+    return load
+
+
+# Shares of file 3 and of all failures are counts of the published files; the others leave room for their sizes.
+_FILES = {
+    "BurstGPT_1.csv": _File(Arrivals(5, 5269973, _ramp()), 178, 1500, 2000),
+    "BurstGPT_2.csv": _File(Arrivals(5270414, 10454395, hours(60, 5)), 192, 1500, 1000),
+    "BurstGPT_3.csv": _File(Arrivals(19440110, 28943983, hours(110, 1)), 726, 1479, 437, has_sessions=True),
+}
+
+
+def _write(folder: Path, name: str, rows: int, file: _File) -> None:
+    draws = Draws("burstgpt", name)
+    columns = "Session ID,Elapsed time," if file.has_sessions else ""
+    with Lines(
+        folder / name, f"Timestamp,{columns}Model,Request tokens,Response tokens,Total tokens,Log Type"
+    ) as lines:
+        for start, stop in chunks(rows):
+            count = stop - start
+            times = whole(file.arrivals.chunk(draws, start, stop, rows))
+            gpt_4, is_api = draws.below(count, 10_000) < file.gpt_4, draws.below(count, 10_000) >= file.conversation
+            request = np.where(gpt_4, _REQUEST[1].draw(draws, count), _REQUEST[0].draw(draws, count))
+            response = np.where(gpt_4, _RESPONSE[1].draw(draws, count), _RESPONSE[0].draw(draws, count))
+            failed, empty = _failures(draws, count, file.failed, is_start=start == 0)
+            request, response = np.where(empty, 0, request), np.where(failed, 0, response)
+            fields: list[Text] = []
+            if file.has_sessions:
+                speed = np.where(gpt_4, _SECONDS_PER_1000_TOKENS[1], _SECONDS_PER_1000_TOKENS[0])
+                elapsed = response * speed // 1000 + draws.below(count, 3)
+                fields = [_sessions(draws, is_api), whole(elapsed)]
+            lines.write(
+                csv_row(
+                    times if name == "BurstGPT_1.csv" else joined(times, ".0"),
+                    *fields,
+                    chosen(gpt_4, "ChatGPT", "GPT-4"),
+                    *(whole(each) for each in (request, response, request + response)),
+                    chosen(is_api, "Conversation log", "API log"),
+                )
+            )
+
+
+def _failures(draws: Draws, count: int, share: int, is_start: bool) -> tuple[Flags, Flags]:
+    """Where a request failed, and where its request tokens are 0 too: some in every sample."""
+    failed = draws.below(count, 10_000) < share
+    empty = failed & (draws.below(count, 8) == 0)
+    if is_start:
+        failed[5:10:4] = True
+        empty[5:6] = True
+    return failed, empty
+
+
+def _sessions(draws: Draws, is_api: Flags) -> Text:
+    """A UUID on the rows of the conversation log, nothing on those of the API log."""
+    rows = np.flatnonzero(~is_api)
+    text = np.full(len(is_api), "", object)
+    if len(rows):
+        turns = interleaved(draws, len(rows), _SESSION)
+        high, low = draws.words(turns.conversations).tolist(), draws.words(turns.conversations).tolist()
+        names = [str(uuid.UUID(int=a << 64 | b, version=4)) for a, b in zip(high, low, strict=True)]
+        text[rows] = np.array(names, object)[turns.conversation]
+    return pa.array(text, pa.string())
