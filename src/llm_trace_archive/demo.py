@@ -39,7 +39,7 @@ def run(archive: Archive) -> None:
     environment = _environment(home)
     with _served(mirror) as base_url:
         _say("1. Look-alike upstream files, synthetic, served on loopback as if it were the internet")
-        made = sample_archive(archive, maintainer, mirror, base_url, rows=3000)
+        sample_archive(archive, maintainer, mirror, base_url, rows=3000)
         print(f"   {base_url}  ({sum(1 for _ in mirror.rglob('*.*'))} files)")
         _say("2. Build the archive: fetch, verify, canonicalise, prove, describe")
         _git_init(maintainer, environment)
@@ -64,7 +64,6 @@ def run(archive: Archive) -> None:
     print("   llm-traces list                           what there is")
     print("   llm-traces build azure-2023 mooncake      fetch from upstream, verify, build")
     print("   llm-traces build --mirror DIR             use files you have: DIR/<trace>/<file name>")
-    del made
 
 
 def _say(text: str) -> None:
@@ -139,7 +138,8 @@ def _print_table(archive: Archive) -> None:
     rows = []
     for each in archive.lock["resources"]:
         facts = each["facts"]
-        tokens = (facts.get("input_tokens") or 0) + (facts.get("output_tokens") or 0)
+        counted = each["table"] == "request"
+        tokens = (facts.get("input_tokens") or 0) + (facts.get("output_tokens") or 0) if counted else 0
         rows.append(
             (
                 each["trace"],
