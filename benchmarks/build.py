@@ -1,6 +1,6 @@
 """Build the workloads whose upstream files are in a mirror: wall time and peak memory of the whole process.
 
-    LLM_TRACES_MIRROR=DIR python benchmarks/build.py [--jobs N]
+LLM_TRACES_MIRROR=DIR python benchmarks/build.py [--jobs N]
 """
 
 from __future__ import annotations

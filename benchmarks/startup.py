@@ -1,6 +1,6 @@
 """Start-up: importing the package and its command line, and `llm-traces list`, each beside a bare Python, in turn.
 
-    python benchmarks/startup.py [RUNS]
+python benchmarks/startup.py [RUNS]
 """
 
 from __future__ import annotations

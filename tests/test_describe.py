@@ -19,12 +19,14 @@ from llm_trace_archive.describe import describe
 
 def test_the_lock_is_what_describe_writes(archive: Archive, tmp_path: Path) -> None:
     """Nobody edited it by hand, and no recipe or schema changed without it."""
-    for name in ("recipes", "schemas"):
+    for name in ("recipes", "schemas", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("datapackage.json", "README.md"):
         shutil.copy(ROOT / name, tmp_path / name)
     describe(Archive(tmp_path))
-    for name in ("datapackage.json", "README.md"):
+    generated = [*(ROOT / "schemas").glob("*.json"), *(ROOT / "docs" / "traces").glob("*.md")]
+    assert {f"{name}.md" for name in archive.recipes} <= {path.name for path in generated}
+    for name in ("datapackage.json", "README.md", *(str(path.relative_to(ROOT)) for path in generated)):
         assert (tmp_path / name).read_text() == (ROOT / name).read_text(), f"run llm-traces describe: {name} is stale"
 
 

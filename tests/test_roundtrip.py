@@ -150,6 +150,6 @@ def test_every_real_file_comes_back(archive: Archive, mirror: Path, tmp_path: Pa
             hashed = hashlib.sha256()
             for piece in pieces:
                 hashed.update(piece)
-            assert hashed.hexdigest() == file.sha256, file.name
+            assert hashed.hexdigest() == file.file.sha256, file.name
             files += 1
     assert files >= 11

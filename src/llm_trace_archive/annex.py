@@ -131,17 +131,21 @@ def get(archive: Archive, workloads: Iterable[Workload]) -> None:
     wanted = [each for each in workloads if not archive.is_present(each)]
     if not wanted:
         return
-    unknown = [str(each) for each in wanted if str(each) not in archive.locked]
-    if unknown:
-        raise BadUse(", ".join(unknown), f"not in {LOCK}: never built", next=f"llm-traces build {' '.join(unknown)}")
-    setup(archive)
-    why = _datalad_get(archive.root, [each.path for each in wanted])
-    card.refresh(archive)
+    locked = archive.locked
+    unknown = [str(each) for each in wanted if str(each) not in locked]
+    wanted = [each for each in wanted if str(each) in locked]
+    why = []
+    if wanted:
+        setup(archive)
+        why = _datalad_get(archive.root, [each.path for each in wanted])
+        card.refresh(archive)
     absent = [str(each) for each in wanted if not archive.is_present(each)]
     if absent:
         raise Problem(
             ", ".join(absent), "not here", why="\n".join(why), next=f"mend that, then llm-traces get {' '.join(absent)}"
         )
+    if unknown:
+        raise BadUse(", ".join(unknown), f"not in {LOCK}: never built", next=f"llm-traces build {' '.join(unknown)}")
 
 
 def _datalad_get(root: Path, paths: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -41,13 +42,14 @@ class Archive:
     def recipes(self) -> dict[str, Recipe]:
         """Every recipe by the name of its trace, in alphabetical order."""
         schema = json.loads((self.root / "schemas" / "recipe.schema.json").read_text(encoding="utf-8"))
-        files = sorted((self.root / "recipes").glob("*.toml"))
+        files = sorted((self.root / "recipes").glob("*.toml"), key=lambda file: file.stem)
         return {file.stem: recipe.read(file, schema) for file in files}
 
     def recipe(self, trace: str) -> Recipe:
         """The recipe of a trace. Raises BadUse, which lists those there are."""
         if trace not in self.recipes:
-            raise BadUse(trace, "no such trace", there_are=", ".join(self.recipes))
+            near = difflib.get_close_matches(trace.lower(), self.recipes, n=1)
+            raise BadUse(trace, "no such trace", nearest="".join(near), there_are=", ".join(self.recipes))
         return self.recipes[trace]
 
     def select(self, names: Iterable[str] = ()) -> list[Workload]:

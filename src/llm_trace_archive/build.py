@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, verify
 from .archive import Archive, cache_folder
 from .errors import BadUpstream, BadUse, Problem
 from .fetch import Sources
@@ -34,7 +34,7 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
     """Build a workload into the archive's data folder. Raises Problem; the old content then stays as it was."""
     from . import annex
 
-    originals = {file.name: sources.get(file) for file in workload.files}
+    originals = _fetched(workload, sources)
     with _staged(archive.root / workload.path) as part:
         built = _make(archive, workload, part, originals, sources)
         _agree_with_lock(archive, built)
@@ -44,7 +44,7 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
 
 def build_file(archive: Archive, workload: Workload, target: Path, sources: Sources) -> Built:
     """Build a workload into any file; `target` appears only when it is complete and checked. Raises Problem."""
-    originals = {file.name: sources.get(file) for file in workload.files}
+    originals = _fetched(workload, sources)
     with _staged(target) as part:
         built = _make(archive, workload, part, originals, sources)
         part.replace(target)
@@ -67,7 +67,9 @@ def build_all(
         try:
             return build(archive, workload, sources)
         except Problem as problem:
-            if problem.subject == workload.trace:  # fetching knows files of traces, not workloads
+            if problem.subject in {
+                file.trace for file in workload.files
+            }:  # fetching knows files of traces, not workloads
                 problem.subject = str(workload)
             return problem
 
@@ -83,6 +85,13 @@ def build_all(
             pool.shutdown(cancel_futures=True)
             raise
     return [results[str(workload)] for workload in workloads]
+
+
+def _fetched(workload: Workload, sources: Sources) -> dict[str, Path]:
+    from .formats import tools
+
+    tools(workload)  # what is not installed is told before anything is fetched
+    return {file.name: sources.get(file) for file in workload.files}
 
 
 @contextmanager
@@ -119,28 +128,30 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
     import pyarrow as pa
 
     from .canonicalise import Canonicaliser
-    from .formats import batches, layout
+    from .formats import opened, tools
     from .restore import prove
     from .write import ParquetSink
 
     canonicaliser = Canonicaliser(workload, archive.schema(workload))
-    files = []
+    files: list[dict[str, Any]] = []
+    shared: dict[str, Any] = {}
     with ParquetSink(part, canonicaliser.schema) as sink:
-        for file in workload.files:
-            path = originals[file.name]
-            found = layout(workload, file, path)
+        for each in opened(workload, originals):
+            file, found = each.file, each.layout
             before = canonicaliser.rows
-            for batch in canonicaliser.table(file, found, batches(workload, file, path, found)):
+            for batch in canonicaliser.table(file, found, each.batches):
                 if sources.stop and sources.stop.is_set():
                     raise KeyboardInterrupt
                 sink.write(batch)
-            files.append({"name": file.name, "rows": canonicaliser.rows - before, "layout": found.told()})
+            files.append({"name": file.name, "rows": canonicaliser.rows - before})
+            if found.told() != shared:  # a layout stands once for all the files in a row that share it
+                shared = files[-1]["layout"] = found.told()
         sink.metadata = {"trace": workload.trace, "workload": workload.name, "files": files}
-    prove(workload, part, originals)
+    if workload.restores:
+        prove(workload, part, originals)
     _check_figures(workload, part)
     with part.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    pins = [_pin(file, originals[file.name]) for file in workload.files]
     return Built(
         workload,
         sha256,
@@ -150,18 +161,38 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
         {
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
-            "pins": pins,
-            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__},
+            "pins": _pins(workload, originals),
+            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | tools(workload),
         },
     )
 
 
+def _pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What the files were; of a list the sum, for its lines are in the list.
+
+    `contents` is the sha256 of what `sha256sum` prints for the files of a list, in their order.
+    """
+    pins = [_pin(file, originals[file.name]) for file in workload.files]
+    if workload.listed is None:
+        return pins
+    sums = "".join(f"{pin['sha256']}  {pin['file']}\n" for pin in pins)
+    return [
+        {
+            "list": workload.listed.path,
+            "sha256": workload.listed.sha256,
+            "files": len(pins),
+            "bytes": sum(pin["bytes"] for pin in pins),
+            "contents": hashlib.sha256(sums.encode()).hexdigest(),
+        }
+    ]
+
+
 def _pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
-    pin = {"file": file.name, "url": file.url, "sha256": file.sha256, "bytes": path.stat().st_size}
-    if file.sha256 is None:
-        with path.open("rb") as stream:
-            pin |= {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "unpinned": True}
-    return pin
+    sha256, size = (file.sha256, path.stat().st_size) if file.sha256 else verify.digest(path)
+    pin = {"file": file.name, "url": file.url, "sha256": sha256, "bytes": size}
+    if file.git_blob:
+        pin["git_blob"] = file.git_blob
+    return pin if file.pin else pin | {"unpinned": True}
 
 
 def _check_figures(workload: Workload, part: Path) -> None:
@@ -179,17 +210,25 @@ def _check_figures(workload: Workload, part: Path) -> None:
 
 def facts(path: Path, rows: int) -> dict[str, Any]:
     """The facts about a table's rows that the lock keeps, so that `list` and `info` need no data."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    names = set(pq.read_schema(path).names)
+    schema = pq.read_schema(path)
+    names = set(schema.names)
     found: dict[str, Any] = {"rows": rows}
+    table = pq.ParquetFile(path)
+
+    def has(name: str) -> bool:
+        """Whether any row has a value; row group by row group, as lists may be long."""
+        groups = (table.read_row_group(group, [name]).column(name) for group in range(table.num_row_groups))
+        return any(values.null_count < len(values) for values in groups)
 
     def column(name: str) -> Any:
         return pq.read_table(path, columns=[name]).column(name)
 
     for name in ("input_tokens", "output_tokens"):
-        if name in names:
+        if name in names and not pa.types.is_list(schema.field(name).type):
             found[name] = pc.sum(column(name)).as_py()
     for name in ("arrival_us", "sampled_us"):
         if name in names:
@@ -199,10 +238,9 @@ def facts(path: Path, rows: int) -> dict[str, Any]:
         failed = column("failed")
         found["failures"] = pc.sum(failed).as_py() if failed.null_count < rows else None
         for name in ("session_id", "hash_ids", "latency_us", "ttft_us"):
-            values = column(name)
-            found[f"has_{name}"] = values.null_count < rows
+            found[f"has_{name}"] = has(name)
             if name == "session_id" and found["has_session_id"]:
-                found["sessions"] = len(values.drop_null().unique())
+                found["sessions"] = len(column(name).drop_null().unique())
     return found
 
 

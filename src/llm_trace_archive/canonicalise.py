@@ -23,6 +23,7 @@ class Canonicaliser:
         self.table_schema = table_schema
         self.schema = arrow_schema(table_schema)
         self.rows = 0
+        self._before: dict[str, Transform] = {}
         self._types = {each.name: each.type for each in self.schema}
         self._row_column = next(name for name in self.schema.names if name not in ("trace", "workload"))
 
@@ -31,12 +32,16 @@ class Canonicaliser:
 
         Raises BadUpstream that names line, column and value of the first value that breaks the mapping or a constraint.
         """
-        transforms = transforms_for(file.rules, self._types, self.workload.properties.get("epoch"))
+        transforms = transforms_for(file.rules, self._types, self.workload.properties)
+        for transform in transforms:
+            if transform.rule.column in self._before:
+                transform.follow(self._before[transform.rule.column])
         constants = {rule.column: rule.value for rule in file.rules if rule.source is None}
         start = self.rows
         for batch in batches:
             yield self._batch(file, found, transforms, constants, batch, self.rows - start)
             self.rows += batch.num_rows
+        self._before = {transform.rule.column: transform for transform in transforms if transform.rule.derive}
         for transform in transforms:
             if transform.spelling and transform.rule.source:
                 found.spelling[transform.rule.source] = transform.spelling
@@ -57,7 +62,7 @@ class Canonicaliser:
         for transform in transforms:
             source = str(transform.rule.source)
             try:
-                columns |= transform.read(batch.column(source))
+                columns |= transform.read(*(batch.column(name) for name in transform.rule.sources))
             except BadValue as bad:
                 raise self._bad(file, found, offset + bad.index, source, bad.expected, bad.got) from None
         constants = {"trace": self.workload.trace, "workload": self.workload.name, **constants}
@@ -65,7 +70,11 @@ class Canonicaliser:
         for name, kind in self._types.items():
             if name in constants:
                 zeros = pa.nulls(rows, pa.int32()).fill_null(0)
-                columns[name] = pa.DictionaryArray.from_arrays(zeros, pa.array([constants[name]]))
+                constant = pa.array([constants[name]])
+                if pa.types.is_dictionary(kind):
+                    columns[name] = pa.DictionaryArray.from_arrays(zeros, constant)
+                else:
+                    columns[name] = pc.cast(constant, kind).take(zeros)
             elif name == self._row_column:
                 columns[name] = pa.arange(self.rows, self.rows + rows)
             elif name not in columns:
@@ -83,9 +92,12 @@ class Canonicaliser:
         try:
             return pc.cast(values, kind)
         except pa.ArrowInvalid:
-            limit = 2 ** (kind.bit_width - 1)
-            index = pc.index(pc.fill_null(pc.greater_equal(pc.abs(values), limit), False), True).as_py()
-            got = str(values[index].as_py())
+            in_lists = pa.types.is_list(kind)
+            numbers = values.flatten() if in_lists else values
+            limit = 2 ** ((kind.value_type if in_lists else kind).bit_width - 1)
+            index = pc.index(pc.fill_null(pc.greater_equal(pc.abs(numbers), limit), False), True).as_py()
+            got = str(numbers[index].as_py())
+            index = pc.list_parent_indices(values)[index].as_py() if in_lists else index
             raise self._bad(
                 file, found, offset + index, self._source(file, name), f"less than {limit:,}", got
             ) from None
@@ -94,11 +106,12 @@ class Canonicaliser:
         return next((str(rule.source) for rule in file.rules if rule.column == name and rule.source), name)
 
     def _bad(self, file: UpstreamFile, found: Layout, index: int, source: str, expected: str, got: str) -> BadUpstream:
-        line = index + (2 if found.format == "csv" else 1)
+        unit = {"conversations": "answer", "weka": "request"}.get(found.format, "line")
+        place = f"{unit} {index + (2 if found.format == 'csv' else 1):,}"
         return BadUpstream(
             str(self.workload),
             f"{file.name} holds a value that can't be taken",
-            where=f"line {line:,}, column '{source}'",
+            where=f"{place}, column '{source}'",
             expected=expected,
             got=got if len(got) < 120 else got[:117] + "...",
             next=f"compare the line with its source {file.url}; nothing was built",

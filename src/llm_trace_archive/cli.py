@@ -41,21 +41,27 @@ def _archive(context: typer.Context) -> Archive:
     return Archive.find(Path(start) if start else None)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llm-traces {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     archive: Annotated[
         Path | None,
         typer.Option(envvar="LLM_TRACES_ARCHIVE", metavar="DIR", help="The archive; default: the one around here."),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"llm-traces {__version__}")
-        raise typer.Exit
+    pass
 
 
 @app.command("list")
-def list_(context: typer.Context) -> None:
+def list_(context: typer.Context, names: Names = None) -> None:
     """What there is: every workload with rows, period, capabilities, licence, and whether its content is here."""
     from .catalogue import entries
     from .terminal import print_table
@@ -70,7 +76,7 @@ def list_(context: typer.Context) -> None:
             each.recipe.licence["spdx"],
             each.state,
         )
-        for each in entries(archive, archive.select())
+        for each in entries(archive, archive.select(names or ()))
     ]
     print_table(("trace/workload", "rows", "period", "shows", "licence", "content"), rows, right={1})
     absent = sum(row[-1] != "here" for row in rows)
@@ -97,6 +103,9 @@ def build(
     mirror: Mirror = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Workloads built at a time.")] = 1,
     offline: Offline = False,
+    accept_unpinned: Annotated[
+        bool, typer.Option("--accept-unpinned", help="Also take files whose recipe has no pin; the lock records it.")
+    ] = False,
 ) -> None:
     """Build workloads from their pinned upstream files, prove and check them, and write the lock."""
     from .build import Built, build_all
@@ -107,7 +116,13 @@ def build(
     archive = _archive(context)
     workloads = archive.select(names or ())
     with Progress(len(workloads)) as progress:
-        sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_progress=progress.bytes)
+        sources = Sources(
+            cache=cache_folder(),
+            mirror=mirror,
+            offline=offline,
+            on_progress=progress.bytes,
+            accept_unpinned=accept_unpinned,
+        )
         results = build_all(archive, workloads, sources, jobs, progress.done)
     built = [each for each in results if isinstance(each, Built)]
     problems = [each for each in results if isinstance(each, Problem)]
@@ -124,6 +139,38 @@ def build(
 
 
 @app.command()
+def validate(context: typer.Context, names: Names = None) -> None:
+    """Check what is here: bytes, sha256, and every expectation and published figure, with what was found."""
+    from .terminal import print_figures
+    from .validate import validate as check
+
+    archive = _archive(context)
+    workloads = [each for each in archive.select(names or ()) if names or archive.is_present(each)]
+    bad = 0
+    for workload in workloads:
+        if archive.is_present(workload):
+            bad += print_figures(workload, check(archive, workload))
+        else:
+            typer.echo(f"{workload}: not here; next: llm-traces get {workload}", err=True)
+            bad += 1
+    typer.echo(f"{len(workloads)} workloads, {bad} findings")
+    if bad:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
+def pin(context: typer.Context, names: Names, mirror: Mirror = None) -> None:
+    """Fetch upstream files as they are now, show how their pins differ, and write the pins into the recipes."""
+    from .fetch import Sources
+    from .pin import pin as renew
+
+    archive = _archive(context)
+    found = renew(archive, archive.select(names or ()), Sources(cache=cache_folder(), mirror=mirror), typer.echo)
+    for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.changed}):
+        typer.echo(f"{recipe}: written; review it with git diff {recipe}, then llm-traces build {Path(recipe).stem}")
+
+
+@app.command()
 def describe(context: typer.Context) -> None:
     """Write datapackage.json and the generated parts of the README anew from recipes, schemas and lock."""
     from .describe import describe as write
@@ -137,8 +184,11 @@ def restore(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TRACE/WORKLOAD")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to; a folder if there are several files.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to: a file, or a folder for its files.")
     ],
+    derived: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Write this file, which the upstream derived from the workload.")
+    ] = None,
 ) -> None:
     """Write the upstream file of a workload again, byte for byte, and compare it with its pin."""
     from .restore import restore_to
@@ -147,8 +197,9 @@ def restore(
     workloads = archive.select([name])
     if len(workloads) != 1:
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
-    for path, file, digest in restore_to(archive, workloads[0], output):
-        verdict = "as pinned" if digest == file.sha256 else "unpinned"
+    for path, each, digest in restore_to(archive, workloads[0], output, derived):
+        inside = each.file.container or (each.file.name if each.compression else "")
+        verdict = f"as in {inside}" if inside else "as pinned" if each.pin else "unpinned"
         typer.echo(f"{path}  sha256 {digest}  {verdict}")
 
 
@@ -162,10 +213,12 @@ def setup(context: typer.Context) -> None:
 
 
 @app.command()
-def get(context: typer.Context, names: Names = None) -> None:
+def get(context: typer.Context, names: Names = None, mirror: Mirror = None) -> None:
     """Set the clone up if needed, `datalad get` the workloads, and check that they are here."""
     from .annex import get as fetch
 
+    if mirror:  # the special remote reads it, and git-annex runs that
+        os.environ["LLM_TRACES_MIRROR"] = mirror
     archive = _archive(context)
     locked = archive.locked
     workloads = [each for each in archive.select(names or ()) if names or str(each) in locked]

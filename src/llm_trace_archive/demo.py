@@ -138,8 +138,7 @@ def _print_table(archive: Archive) -> None:
     rows = []
     for each in archive.lock["resources"]:
         facts = each["facts"]
-        counted = each["table"] == "request"
-        tokens = (facts.get("input_tokens") or 0) + (facts.get("output_tokens") or 0) if counted else 0
+        tokens = (facts.get("input_tokens") or 0) + (facts.get("output_tokens") or 0)
         rows.append(
             (
                 each["trace"],

@@ -16,7 +16,9 @@ from . import card
 from .archive import LOCK, Archive, replace_text
 from .build import Built
 from .errors import BadUse
+from .pages import index, page
 from .recipe import Recipe, Workload
+from .schema import with_sources
 
 TITLE = "LLM Trace Archive"
 DESCRIPTION = (
@@ -47,12 +49,14 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
     try:
         with FileLock(_lock_file(cache_folder(), archive.root)):
             kept = _facts(archive, built)
+            _schemas(archive)
             package = _package(archive, kept)
             replace_text(archive.root / LOCK, json.dumps(package, indent=2, ensure_ascii=False) + "\n")
             readme = archive.root / "README.md"
             text = readme.read_text(encoding="utf-8") if readme.exists() else README
             replace_text(readme, _readme(archive, package, text))
             card.refresh(archive)
+            _pages(archive)
     except OSError as error:
         raise BadUse(
             str(archive.root),
@@ -61,6 +65,25 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
             next="make room or mend the permissions, then: llm-traces describe",
         ) from None
     return package
+
+
+def _schemas(archive: Archive) -> None:
+    """The canonical fields and every field's source are generated into the traces' Table Schemas."""
+    canonical = json.loads((archive.root / "schemas/request.json").read_text(encoding="utf-8"))
+    groups: dict[str, list[Workload]] = {}
+    for workload in archive.select():
+        groups.setdefault(workload.schema_path, []).append(workload)
+    for path, workloads in groups.items():
+        schema = with_sources(archive.schema(workloads[0]), canonical, workloads)
+        replace_text(archive.root / path, json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
+
+
+def _pages(archive: Archive) -> None:
+    folder = archive.root / "docs" / "traces"
+    if folder.is_dir():
+        for name, recipe in archive.recipes.items():
+            replace_text(folder / f"{name}.md", page(archive, recipe))
+        replace_text(folder / "README.md", index(archive))
 
 
 def _facts(archive: Archive, built: Iterable[Built]) -> dict[str, Mapping[str, Any]]:
@@ -134,11 +157,12 @@ def _resource(recipe: Recipe, workload: Workload, facts: Mapping[str, Any]) -> d
         "schema": workload.schema_path,
         "table": workload.table,
         **({"synthetic": True} if recipe.synthetic else {}),
+        **({"derivedFrom": recipe.derived_from} if recipe.derived_from else {}),
         "licenses": [{"name": licence["spdx"], "path": licence["source"]}],
-        "redistribute": licence["redistribute"],
+        "redistribute": workload.redistribute,
         "citation": recipe.cite,
         **({"doi": recipe.doi} if recipe.doi else {}),
-        "sources": [{"title": file.name, "path": file.url} for file in workload.files],
+        "sources": [{"title": title, "path": url} for title, url in workload.sources],
         "collected": recipe.collected,
         "properties": dict(workload.properties),
         "anomalies": [dict(each) for each in (*recipe.anomalies, *workload.anomalies)],

@@ -37,7 +37,7 @@ class Sources:
     offline          try no URL; so does the environment's LLM_TRACES_OFFLINE=1
     on_progress      called as (file name, bytes here, bytes in all or None), from the thread that calls `get`
     stop             once set, `get` ends with KeyboardInterrupt and leaves what it has for the next run
-    accept_unpinned  also take files without a sha256
+    accept_unpinned  also take files without a hash
     """
 
     cache: Path
@@ -78,13 +78,16 @@ class Sources:
                 tried.append(f"{name}: wrong bytes: {problem.details['got']}" + (f", kept at {kept}" if kept else ""))
         if wrong:
             before = "\n".join(line for line in tried[:-1] if not line.endswith(": not there"))
-            next = f"fetch again; if the upstream changed: llm-traces pin {file.trace}, and review the diff"
+            pin = "put its git blob id into recipes/" if file.git_blob else f"llm-traces pin {file.trace}"
+            next = f"fetch again; if the upstream changed: {pin}, and review the diff"
             details = {**wrong.details, "tried": before, "next": next}
             raise BadUpstream(wrong.subject, wrong.message, **details)
         here = self.mirror if self.mirror and not _is_url(self.mirror) else None
-        place = f"put the file at {here or 'DIR'}/{file.trace}/{file.name}" + ("" if here else " and give --mirror DIR")
-        next = advice or f"{place}, or try again with internet"
-        raise Unavailable(file.trace, f"{file.name} could not be had", tried="\n".join(tried), next=next)
+        spoilt = here and any(line.startswith(f"mirror {here}: wrong bytes") for line in tried)
+        place = f"{'replace' if spoilt else 'put'} the file at {here or 'DIR'}/{file.trace}/{file.name}"
+        next = advice or f"{place}{'' if here else ' and give --mirror DIR'}, or try again with internet"
+        why = "could not be had: the mirror's is not as pinned" if spoilt else "could not be had"
+        raise Unavailable(file.trace, f"{file.name} {why}", tried="\n".join(tried), next=next)
 
     def _sources(self, file: UpstreamFile) -> Iterator[tuple[str, Callable[[], Path]]]:
         yield "cache", lambda: self._from_cache(file)
@@ -148,27 +151,27 @@ class Sources:
     def _download(self, file: UpstreamFile, url: str, partial: Path) -> Download:
         """Run one, unless the partial file of a run before is all there."""
         told = functools.partial(self.on_progress, file.name) if self.on_progress else lambda *_: None
-        download = Download(url, partial, file.bytes, file.sha256 is not None, self.patience, told, self.stop)
+        download = Download(url, partial, file.bytes, file.pin is not None, self.patience, told, self.stop)
         have = partial.stat().st_size if partial.exists() else 0
-        if not (have and file.sha256 and file.bytes in (None, have) and self._is_good(file, partial)):
+        if not (have and file.pin and file.bytes in (None, have) and self._is_good(file, partial)):
             download.run()
         return download
 
     def _from_hub(self, file: UpstreamFile) -> Path:
         import huggingface_hub
-        from huggingface_hub import errors
+        from huggingface_hub import constants, errors
 
-        match = re.fullmatch(r"hf://datasets/([^/@]+/[^/@]+)@([^/]+)/(.+)", file.url)
+        match = re.fullmatch(r"hf://(dataset|model)s/([^/@]+/[^/@]+)@([^/]+)/(.+)", file.url)
         if match is None:
-            raise Failed("not of the form hf://datasets/<owner>/<name>@<revision>/<path>")
-        repo, revision, name = match.groups()
-        page = f"https://huggingface.co/datasets/{repo}"
-        access = f"ask for access at {page}, then hf auth login (or set HF_TOKEN), and try again with internet"
-        offline = self.is_offline or not _is_resolved(huggingface_hub.constants.ENDPOINT)
+            raise Failed("not of the form hf://datasets|models/<owner>/<name>@<revision>/<path>")
+        kind, repo, revision, name = match.groups()
+        page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"
+        access = f"accept the licence at {page}, then hf auth login (or set HF_TOKEN), and try again with internet"
+        offline = self.is_offline or not _is_resolved(constants.ENDPOINT)
         try:
             # The hub's own cache keeps it; the token comes from the hub's own store.
             path = huggingface_hub.hf_hub_download(
-                repo, name, repo_type="dataset", revision=revision, local_files_only=offline, user_agent=AGENT
+                repo, name, repo_type=kind, revision=revision, local_files_only=offline, user_agent=AGENT
             )
         except (errors.GatedRepoError, errors.LocalTokenNotFoundError):
             raise Failed("a gated file of the hub, and no token that opens it", access) from None
@@ -176,7 +179,7 @@ class Sources:
             raise Failed("the hub shows no such repository without a token that opens it", access) from None
         except errors.LocalEntryNotFoundError:
             if not offline:
-                dead[urlsplit(huggingface_hub.constants.ENDPOINT).netloc] = "no answer"
+                dead[urlsplit(constants.ENDPOINT).netloc] = "no answer"
             why = "not tried: offline" if self.is_offline else "the hub can't be reached"
             raise Failed(f"{why}, and not in the hub's own cache", access) from None
         except (OSError, ValueError) as error:
@@ -213,9 +216,10 @@ class Sources:
             raise BadUpstream(told.subject, told.message, **told.details, kept_at=str(aside)) from None
 
     def _kept(self, file: UpstreamFile) -> Path:
-        if file.sha256 is None:
+        if file.pin is None:
             return self.cache / "unpinned" / hashlib.sha256(file.url.encode()).hexdigest()
-        return self.cache / "sha256" / file.sha256[:2] / file.sha256
+        kind, digits = file.pin
+        return self.cache / kind / digits[:2] / digits
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[None]:

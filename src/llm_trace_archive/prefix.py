@@ -75,31 +75,44 @@ def hit_ratios(
     )
 
 
+class Numbering:
+    """Numbers ids, any 64-bit numbers, from 0 in the order of first appearance, over as many arrays as are given.
+
+    `distinct` ids are numbered so far. Raises OverflowError for more than 2**31 - 1 of them.
+    """
+
+    def __init__(self) -> None:
+        self.distinct = 0
+        self._keys, self._slots = _table(_FIRST_SLOTS)
+
+    def __call__(self, ids: _Array) -> _Array:
+        """The numbers (int32) of ids (int64)."""
+        number, _ = _compiled()
+        numbers = np.empty(len(ids), np.int32)
+        done = 0
+        while True:
+            done, self.distinct = number(ids, numbers, done, self._keys, self._slots, self.distinct)
+            if done == len(ids):
+                return numbers
+            if self.distinct == _MOST_DISTINCT:
+                raise OverflowError(f"more than {_MOST_DISTINCT} distinct blocks")
+            # Numbered again in their order, the known ids get the numbers they have.
+            known, (self._keys, self._slots) = self._keys, _table(2 * len(self._slots))
+            number(known, np.empty(self.distinct, np.int32), 0, self._keys, self._slots, 0)
+            del known
+
+
 def _numbered(chunks: Iterable[Any]) -> tuple[list[tuple[_Array, _Array]], int]:
     """The blocks and the request lengths of each chunk, and the number of distinct blocks.
 
     The blocks (int32) are numbered from 0 in the order of first appearance; the lengths (int64) are in blocks.
     """
-    number, _ = _compiled()
+    number = Numbering()
     trace = []
-    keys, slots = _table(_FIRST_SLOTS)
-    distinct = 0
     for chunk in chunks:
         ids, lengths = _ids_and_lengths(chunk)
-        blocks = np.empty(len(ids), np.int32)
-        done = 0
-        while True:
-            done, distinct = number(ids, blocks, done, keys, slots, distinct)
-            if done == len(ids):
-                break
-            if distinct == _MOST_DISTINCT:
-                raise OverflowError(f"more than {_MOST_DISTINCT} distinct blocks")
-            # Numbered again in their order, the known ids get the numbers they have.
-            known, (keys, slots) = keys, _table(2 * len(slots))
-            number(known, np.empty(distinct, np.int32), 0, keys, slots, 0)
-            del known
-        trace.append((blocks, lengths))
-    return trace, distinct
+        trace.append((number(ids), lengths))
+    return trace, number.distinct
 
 
 def _table(size: int) -> tuple[_Array, _Array]:

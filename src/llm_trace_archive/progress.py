@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -53,7 +54,11 @@ class Progress:
         else:
             line = f"{after}  {workload!s:<26} not built: {result.message}"
         with self._lock:
-            print(line, flush=True) if self._bars is None else self._bars.console.print(line, highlight=False)
+            if self._bars is not None:
+                self._bars.console.print(line, highlight=False, soft_wrap=True)
+                return
+            with contextlib.suppress(BrokenPipeError):  # a reader that is gone must not stop the build
+                print(line, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ class Rule:
     prefix    a constant text the upstream puts before every value
     empty     "null": an empty text means no value
     derive    the named transform that computes the column; such a column is not needed to restore the upstream
+    parent    the upstream field with the id of the request before, for `derive = "chain_root"`
     value     the constant itself
+    first     the upstream's number of what is 1 in a column that counts from 1
     """
 
     column: str
@@ -41,7 +43,18 @@ class Rule:
     prefix: str = ""
     empty: str | None = None
     derive: str | None = None
+    parent: str | None = None
     value: str | None = None
+    first: int | None = None
+
+    def told(self) -> dict[str, str | int]:
+        """What the rule says, less what it leaves open: new keys of rules leave the digests of old ones as they are."""
+        return {name: value for name, value in vars(self).items() if value not in (None, "")}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every upstream field it reads."""
+        return tuple(each for each in (self.source, self.parent) if each is not None)
 
     @property
     def restores(self) -> bool:
@@ -53,7 +66,12 @@ class Rule:
 class UpstreamFile:
     """One upstream file and its pin (sha256 in hex, size in bytes; None where the upstream's is not known).
 
-    `role` is None for a file of rows, "tokenizer" for the one that counts the tokens of the others.
+    `git_blob` is git's id of the content, in hex: what an upstream on git pins its files by. It serves in place of a
+    sha256. `role` is None for a file of rows, "tokenizer" for the one that counts the tokens of the others.
+
+    drops      fields that the recipe knows and makes no column of
+    members    for a gzip tar whose members hold the rows: patterns of their names, such as "a_rate={rate}.jsonl"
+    container  for such a member: the name of the file that holds it, which is the one at `url`
     """
 
     trace: str
@@ -63,11 +81,56 @@ class UpstreamFile:
     bytes: int | None
     rules: tuple[Rule, ...] = ()
     role: str | None = None
+    git_blob: str | None = None
+    drops: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    container: str | None = None
+
+    @property
+    def pin(self) -> tuple[str, str] | None:
+        """The hash that pins the bytes: its kind, "sha256" or "git_blob", and its hex digits. None if unpinned."""
+        if self.sha256 is not None:
+            return "sha256", self.sha256
+        return None if self.git_blob is None else ("git_blob", self.git_blob)
 
     @property
     def fields(self) -> frozenset[str]:
         """Every upstream field the recipe knows in this file."""
-        return frozenset(rule.source for rule in self.rules if rule.source is not None)
+        return frozenset(self.drops) | {rule.source for rule in self.rules if rule.source is not None}
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """The fields that no column writes back."""
+        return self.fields - {rule.source for rule in self.rules if rule.restores}
+
+    def member(self, name: str) -> UpstreamFile | None:
+        """The member of that name, with the columns that its name tells; None if no pattern fits."""
+        for pattern in self.members:
+            regex = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[A-Za-z0-9.]+)", re.escape(pattern))
+            if found := re.fullmatch(regex, name):
+                rules = (*self.rules, *(Rule(column, value=text) for column, text in found.groupdict().items()))
+                return replace(self, name=name, sha256=None, bytes=None, rules=rules, members=(), container=self.name)
+        return None
+
+
+@dataclass(frozen=True)
+class FileList:
+    """A list of files beside a recipe: its path below the archive's root, its own sha256, and the files' URL prefix."""
+
+    path: str
+    sha256: str
+    base: str
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Another upstream file that follows from a workload by a named filter over its rows, and its pin."""
+
+    name: str
+    url: str
+    filter: str
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +138,8 @@ class Workload:
     """One table of a trace: `trace/name`, built from `files` in their order.
 
     `restores` is False where the table does not hold all of the upstream, so that it can't be written back.
+    `listed` is where the files are listed if the recipe itself does not name them. `redistribute` is False where the
+    table may be built and used, but not passed on.
     """
 
     trace: str
@@ -88,6 +153,9 @@ class Workload:
     published: tuple[Mapping[str, Any], ...]
     anomalies: tuple[Mapping[str, str], ...]
     restores: bool = True
+    listed: FileList | None = None
+    redistribute: bool = True
+    derived: tuple[Derived, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.trace}/{self.name}"
@@ -109,6 +177,18 @@ class Workload:
         return tuple(file for file in self.files if file.role is None)
 
     @property
+    def sources(self) -> list[tuple[str, str]]:
+        """The files as (title, URL); one pair for all of a list."""
+        if self.listed:
+            return [(f"{len(self.files)} files, see {self.listed.path}", self.listed.base)]
+        return [(file.name, file.url) for file in self.files]
+
+    def upstream(self, name: str) -> UpstreamFile | None:
+        """The file of rows, or the member of one, that has this name."""
+        every = (file if file.name == name else file.member(name) for file in self.tables)
+        return next((file for file in every if file), None)
+
+    @property
     def is_requests(self) -> bool:
         """Whether the rows are requests, that is: the canonical columns come first."""
         return self.table == "request"
@@ -122,14 +202,19 @@ class Workload:
             self.format,
             self.table,
             self.properties.get("epoch"),
-            [[f.name, f.sha256, [vars(rule) for rule in f.rules]] for f in self.files],
+            [[f.name, f.sha256 or f.git_blob, [rule.told() for rule in f.rules]] for f in self.files],
         ]
+        if any(file.members for file in self.files):
+            what += [[file.members for file in self.files], self.properties.get("block_tokens")]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One trace: its licence, citation and workloads. `file` is where it was read."""
+    """One trace: its licence, citation and workloads. `file` is where it was read.
+
+    `derived_from` is the trace whose upstream files this one is built from, if it has none of its own.
+    """
 
     file: Path
     name: str
@@ -143,6 +228,7 @@ class Recipe:
     workloads: tuple[Workload, ...]
     anomalies: tuple[Mapping[str, str], ...]
     doi: str | None = None
+    derived_from: str | None = None
     raw: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
     def workload(self, name: str) -> Workload:
@@ -168,6 +254,9 @@ def read(path: Path, schema: Mapping[str, Any]) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadUse(f"recipes/{path.name}", "not valid TOML", reason=str(error), next="mend the recipe") from None
     faults = [*_schema_faults(raw, schema), *_meaning_faults(raw, path)]
+    if not faults:
+        made = _recipe(path, raw)
+        faults = [*_loss_faults(made)]
     if faults:
         told = [
             f"line {_line_of(text, where)}: {'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults
@@ -178,7 +267,7 @@ def read(path: Path, schema: Mapping[str, Any]) -> Recipe:
             found="\n".join(told),
             next="mend the recipe; schemas/recipe.schema.json says what each key takes",
         )
-    return _recipe(path, raw)
+    return made
 
 
 Where = tuple[str | int, ...]
@@ -196,6 +285,9 @@ def _schema_faults(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterabl
             for key in unknown:
                 yield (*where, key), "unknown key"
             continue
+        if error.validator == "oneOf" and all("required" in each for each in error.validator_value):
+            one_of = " or ".join(f"'{key}'" for each in error.validator_value for key in each["required"])
+            reason = f"takes one of {one_of}, and not both"
         if error.validator == "required":
             reason = f"{error.message.split(' is a required')[0]} is missing"
         yield where, reason if len(reason) < 200 else reason[:197] + "..."
@@ -215,6 +307,19 @@ def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[tuple[Where,
             if name in seen:
                 yield ("workloads", index, "name"), f"'{name}' stands twice"
             seen.add(name)
+    origin = raw.get("derived_from")
+    if isinstance(origin, str):
+        try:
+            tomllib.loads((path.parent / f"{origin}.toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            yield ("derived_from",), f"recipes/{origin}.toml is missing or not valid TOML"
+
+
+def _loss_faults(recipe: Recipe) -> Iterable[tuple[Where, str]]:
+    for index, workload in enumerate(recipe.workloads):
+        lost = sorted({name for file in workload.tables for name in file.lost})
+        if workload.restores and lost:
+            yield ("workloads", index), f"no column writes {', '.join(lost)} back: map it, or say restores = false"
 
 
 def _line_of(text: str, where: Where) -> int:
@@ -240,6 +345,9 @@ def _line_of(text: str, where: Where) -> int:
 
 
 def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
+    origin = raw
+    if "derived_from" in raw:
+        origin = tomllib.loads((path.parent / f"{raw['derived_from']}.toml").read_text(encoding="utf-8"))
     return Recipe(
         file=path,
         name=raw["name"],
@@ -252,36 +360,106 @@ def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
         licence=raw["licence"],
         synthetic=raw.get("synthetic", False),
         anomalies=tuple(raw.get("anomalies", ())),
-        workloads=tuple(_workload(raw, each) for each in raw["workloads"]),
+        workloads=tuple(_workload(raw, each, origin, path.parent) for each in raw["workloads"]),
+        derived_from=raw.get("derived_from"),
         raw=raw,
     )
 
 
-def _workload(raw: Mapping[str, Any], own: Mapping[str, Any]) -> Workload:
+def _workload(raw: Mapping[str, Any], own: Mapping[str, Any], origin: Mapping[str, Any], folder: Path) -> Workload:
     table = own.get("table", "request")
     # The trace's columns are those of its requests; another table maps its own.
     columns = {**(raw.get("columns", {}) if table == "request" else {}), **own.get("columns", {})}
-    base = raw.get("base", "")
+    base = origin.get("base", "")
+    listed, files = None, own.get("files")
+    if files is None:
+        listed, files = _listed(folder / own["files_from"], base)
     return Workload(
         trace=raw["name"],
         name=own["name"],
         title=own["title"],
         format=own.get("format", raw.get("format", "")),
         table=table,
-        files=tuple(_file(raw["name"], base, columns, each) for each in own["files"]),
-        properties={**raw.get("properties", {}), **own.get("properties", {})},
+        files=tuple(_files(origin, base, columns, files, tuple(own.get("drops", ())))),
+        properties={**(raw.get("properties", {}) if table == "request" else {}), **own.get("properties", {})},
         expect=own["expect"],
         published=tuple(own.get("published", ())),
         anomalies=tuple(own.get("anomalies", ())),
         restores=own.get("restores", True),
+        listed=listed,
+        redistribute=own.get("redistribute", raw["licence"]["redistribute"]),
+        derived=tuple(Derived(url=base + each["name"], **each) for each in own.get("derived", ())),
     )
 
 
-def _file(trace: str, base: str, columns: Mapping[str, Any], own: Mapping[str, Any]) -> UpstreamFile:
-    merged = {} if "role" in own else {**columns, **own.get("columns", {})}
-    rules = tuple(
+_LIST_HEADER = "name\tgit_blob"
+_LIST_LINE = re.compile(r"(?!\.)[A-Za-z0-9._+=,-]+\t[0-9a-f]{40}")
+
+
+def _listed(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
+    """The list of files at `path`, and each as a recipe would give it. Raises BadUse that names the wrong lines."""
+    told = f"recipes/{path.name}"
+    try:
+        content = path.read_bytes()
+        header, *lines = content.decode("ascii").splitlines() or [""]
+    except OSError as error:
+        raise BadUse(told, "the list of files can't be read", reason=error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise BadUse(told, "the list of files is not ASCII text", next=f"git checkout -- {told}") from None
+    faults = [(1, header)] if header != _LIST_HEADER else []
+    blobs: dict[str, str] = {}
+    for number, line in enumerate(lines, 2):
+        name, _, blob = line.partition("\t")
+        if not _LIST_LINE.fullmatch(line) or name in blobs:
+            faults.append((number, line))
+        blobs[name] = blob
+    if faults or not blobs:
+        raise BadUse(
+            told,
+            "the list of files is wrong",
+            expected=f"{_LIST_HEADER!r}, then a line a file: its name, once, a tab and 40 hex digits",
+            found="\n".join(f"line {number}: {line[:100]!r}" for number, line in faults[:5]) or "no files",
+            next=f"git checkout -- {told}",
+        )
+    files = [{"name": name, "git_blob": blob} for name, blob in blobs.items()]
+    return FileList(told, hashlib.sha256(content).hexdigest(), base), files
+
+
+_WHERE_AND_PIN = ("url", "sha256", "git_blob", "bytes")
+
+
+def _files(
+    origin: Mapping[str, Any],
+    base: str,
+    columns: Mapping[str, Any],
+    files: Iterable[Mapping[str, Any]],
+    drops: tuple[str, ...],
+) -> Iterable[UpstreamFile]:
+    common = _rules(columns)
+    # The URL and the pin of a file that several workloads read stand once, with any of them.
+    known: dict[str, dict[str, Any]] = {}
+    for workload in origin.get("workloads", ()):
+        for file in workload.get("files", ()):
+            known.setdefault(file["name"], {}).update((key, file[key]) for key in _WHERE_AND_PIN if key in file)
+    for own in files:
+        told = {**known.get(own["name"], {}), **own}
+        rules = () if "role" in own else _rules({**columns, **own["columns"]}) if "columns" in own else common
+        yield UpstreamFile(
+            origin["name"],
+            own["name"],
+            told.get("url") or base + own["name"],
+            told.get("sha256"),
+            told.get("bytes"),
+            rules,
+            own.get("role"),
+            told.get("git_blob"),
+            drops,
+            tuple(own.get("members", ())),
+        )
+
+
+def _rules(columns: Mapping[str, Any]) -> tuple[Rule, ...]:
+    return tuple(
         Rule(column, source=rule.get("from"), **{k: v for k, v in rule.items() if k != "from"})
-        for column, rule in merged.items()
+        for column, rule in columns.items()
     )
-    url = own.get("url") or base + own["name"]
-    return UpstreamFile(trace, own["name"], url, own.get("sha256"), own.get("bytes"), rules, own.get("role"))

@@ -86,7 +86,7 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
     def whereis(self, key: str) -> str:
         with contextlib.suppress(Problem):
             workload = self.workload(key)
-            return f"llm-traces build {workload} from {', '.join(file.url for file in workload.files)}"
+            return f"llm-traces build {workload} from {', '.join(url for _, url in workload.sources)}"
         return ""
 
     def transfer_retrieve(self, key: str, local_file: str) -> None:

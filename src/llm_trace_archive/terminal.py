@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .catalogue import Entry
+from .recipe import Workload
+
+if TYPE_CHECKING:
+    from .checks.figures import Figure
+from .verify import told
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
@@ -41,6 +47,7 @@ def print_info(entries: Sequence[Entry]) -> None:
             "period": each.period
             or ("not known until it is built" if not each.facts else "none: the upstream has no arrivals"),
             "shows": ", ".join(each.capabilities),
+            "passed on": "" if workload.redistribute else "no: for local use",
             **{key.replace("_", " "): _plain(value) for key, value in workload.properties.items()},
             "failures": _plain(each.facts.get("facts", {}).get("failures")),
             "sha256": str(each.facts.get("hash", "")).removeprefix("sha256:"),
@@ -49,17 +56,36 @@ def print_info(entries: Sequence[Entry]) -> None:
         for label, text in facts.items():
             if text:
                 print(textwrap.fill(f"  {label:<13} {text}", 110, subsequent_indent=" " * 16))
+        if workload.listed:
+            ((title, url),) = workload.sources
+            print(f"  {'upstream':<13} {url}\n{'':<16}{title}")
+            continue
         for file in workload.files:
-            print(
-                f"  {'upstream':<13} {file.url}\n"
-                f"{'':<16}sha256 {file.sha256 or 'not pinned'}, {file.bytes or '?'} bytes"
-            )
-    for anomaly in (*recipe.anomalies, *(each for entry in entries for each in entry.workload.anomalies)):
-        print()
-        print(textwrap.fill(f"oddity  {anomaly['what']} [{anomaly['source']}]", 110, subsequent_indent=" " * 8))
+            kind, digits = file.pin or ("sha256", "not pinned")
+            print(f"  {'upstream':<13} {file.url}\n{'':<16}{told(kind)} {digits}, {file.bytes or '?'} bytes")
+        _print_oddities(workload.anomalies, "  ")
+    _print_oddities(recipe.anomalies, "")
+
+
+def _print_oddities(anomalies: Iterable[Mapping[str, str]], indent: str) -> None:
+    for each in anomalies:
+        if not indent:
+            print()
+        text = f"{indent}{'oddity':<{15 - len(indent)}} {each['what']} [{each['source']}]"
+        print(textwrap.fill(text, 110, subsequent_indent=" " * 16))
 
 
 def _plain(value: object) -> str:
     if value is None:
         return ""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def print_figures(workload: Workload, figures: Iterable[Figure]) -> int:
+    """Print a line a figure: verdict, name, expected, tolerance, found, source. Returns the number that do not hold."""
+    print(f"\n{workload}")
+    bad = 0
+    for figure in figures:
+        bad += not figure.holds
+        print(f"  {'ok     ' if figure.holds else 'DIFFERS'}  {figure}", flush=True)
+    return bad

@@ -7,13 +7,16 @@ reading: `Spellings` keeps those that have written back every value so far.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -51,8 +54,15 @@ def spell_number(values: pa.Array, spelling: Spelling, decimals: int = 0) -> pa.
             text = pc.cast(pc.cast(values, pa.decimal128(30, int(spelling[6:]))), pa.string())
             return text if spelling != "fixed:0" else pc.utf8_rtrim(text, characters=".")
         text = pc.cast(values, pa.string())
+        if spelling != "float":
+            return text
         whole = pc.invert(pc.match_substring_regex(text, r"[.en]"))
-        return pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text) if spelling == "float" else text
+        text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
+        # Arrow and Python go over to exponents at other sizes, which are rare: so row by row.
+        size = pc.abs(values)
+        odd = pc.or_(pc.greater_equal(size, 1e10), pc.and_(pc.less(size, 1e-4), pc.greater(size, 0)))
+        odd = pc.fill_null(odd, False)
+        return pc.replace_with_mask(text, odd, pa.array(map(repr, values.filter(odd).to_pylist()), pa.string()))
     if decimals == 0:
         text = pc.cast(values, pa.string())
         places = int(spelling[6:]) if spelling.startswith("fixed:") else int(spelling == "float")
@@ -123,13 +133,16 @@ class Transform:
         """What must be remembered to spell the values again; None if nothing."""
         return self.spellings.best if self.spellings.left else None
 
-    def read(self, values: pa.Array) -> Columns:
-        """Our columns from the upstream's values. Raises BadValue."""
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        """Our columns from the upstream's values; `more` are those of the rule's other sources. Raises BadValue."""
         raise NotImplementedError
 
     def spell(self, columns: Columns, spelling: Spelling | None) -> pa.Array:
         """Text of the upstream's values from our columns."""
         raise NotImplementedError
+
+    def follow(self, before: Any) -> None:
+        """Go on after the workload's file before, which the column's transform `before` has read."""
 
     def _known(self, values: pa.Array) -> pa.Array:
         """The values with empty text as null where the recipe allows it; refuses nulls where it does not."""
@@ -146,7 +159,7 @@ class Transform:
 class Text(Transform):
     """A text, less the constant prefix the upstream puts before it."""
 
-    def read(self, values: pa.Array) -> Columns:
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         text = self._known(values)
         if self.rule.prefix:
             bad = pc.fill_null(pc.invert(pc.starts_with(text, self.rule.prefix)), False)
@@ -170,7 +183,7 @@ class Number(Transform):
         """Decimals of the upstream's unit that our integer holds."""
         return {"s": 6, "ms": 3, "us": 0, None: 0}[self.rule.unit]
 
-    def read(self, values: pa.Array) -> Columns:
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         values = self._known(values)
         text = values if pa.types.is_string(values.type) else None
         numbers = _cast(values, pa.float64()) if pa.types.is_floating(self.type) else _scaled(values, self.decimals)
@@ -180,13 +193,17 @@ class Number(Transform):
                 raise BadValue(index, "a number", str(values[index].as_py()))
         if text is not None:
             self.spellings.narrow(text, numbers, self.decimals)
-        return {self.rule.column: numbers}
+        return {self.rule.column: pc.add(numbers, self._shift) if self._shift else numbers}
 
     def spell(self, columns: Columns, spelling: Spelling | None) -> pa.Array:
         values = columns[self.rule.column]
         if not pa.types.is_floating(values.type):
-            values = pc.cast(values, pa.int64())
+            values = pc.subtract(pc.cast(values, pa.int64()), self._shift)
         return self._empty(spell_number(values, spelling or "fixed:0", self.decimals))
+
+    @property
+    def _shift(self) -> int:
+        return 0 if self.rule.first is None else 1 - self.rule.first
 
 
 def _cast(values: pa.Array, target: pa.DataType) -> pa.Array:
@@ -249,7 +266,7 @@ class DateTime(Transform):
 
     epoch: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
-    def read(self, values: pa.Array) -> Columns:
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         text = self._known(values)
         pattern = self.rule.datetime or ""
         shape = re.escape(pattern.partition("[")[0])
@@ -302,7 +319,7 @@ class DateTime(Transform):
 class Ids(Transform):
     """A list of whole numbers, as JSON has it."""
 
-    def read(self, values: pa.Array) -> Columns:
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         values = self._known(values)
         if values.flatten().null_count:
             index = next(n for n, ids in enumerate(values.to_pylist()) if ids and None in ids)
@@ -317,6 +334,17 @@ class Ids(Transform):
         return pc.binary_join_element_wise("[", pc.binary_join(text, ", "), "]", "")
 
 
+class Texts(Transform):
+    """A list of texts, as JSON has it."""
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        return {self.rule.column: self._known(values)}
+
+    def spell(self, columns: Columns, spelling: Spelling | None) -> pa.Array:
+        lists = columns[self.rule.column].to_pylist()
+        return pa.array([None if texts is None else json.dumps(texts) for texts in lists], pa.string())
+
+
 def _mask(values: pa.Array) -> pa.Array | None:
     return values.is_null() if values.null_count else None
 
@@ -324,7 +352,7 @@ def _mask(values: pa.Array) -> pa.Array | None:
 class IsZero(Transform):
     """Derived: whether the number is zero."""
 
-    def read(self, values: pa.Array) -> Columns:
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         return {self.rule.column: pc.equal(_scaled(self._known(values), 0), 0)}
 
 
@@ -336,7 +364,7 @@ class Segment(Transform):
         self.last: pa.Scalar | None = None
         self.count = 0
 
-    def read(self, values: pa.Array) -> Columns:
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         numbers = _scaled(self._known(values), 6)
         if len(numbers) == 0:
             return {self.rule.column: pa.array([], self.type)}
@@ -346,12 +374,105 @@ class Segment(Transform):
         self.last, self.count = numbers[-1], segment[-1].as_py()
         return {self.rule.column: segment}
 
+    def follow(self, before: Segment) -> None:
+        self.last, self.count = before.last, before.count
 
-DERIVED: dict[str, type[Transform]] = {"is_zero": IsZero, "segment": Segment}
+
+class Turn(Transform):
+    """Derived: which of the rows of its value each row is, in their order, from 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.turns: Counter[str] = Counter()
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        turns = []
+        for value in self._known(values).to_pylist():
+            self.turns[value] += 1
+            turns.append(self.turns[value])
+        return {self.rule.column: pa.array(turns, self.type)}
 
 
-def transform_for(rule: Rule, kind: pa.DataType, epoch: str | None) -> Transform:
+class ChainRoot(Transform):
+    """Derived: the id of the root of each request's chain of parents, as text; a parent of -1 is none.
+
+    A parent that has not come before stands for the root: the chain began outside the file.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.ids = self.parents = self.roots = np.array([], np.int64)
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        ids = _scaled(self._known(values), 0).to_numpy()
+        parents = _scaled(self._known(more[0]), 0).to_numpy()
+        self.ids = np.concatenate([self.ids, ids])
+        self.parents = np.concatenate([self.parents, parents])
+        self.roots = np.concatenate([self.roots, np.where(parents == -1, ids, parents)])
+        order = np.argsort(self.ids, kind="stable")
+        ordered = self.ids[order]
+        for _ in range(64):  # each round doubles the steps taken: 2**64 ends any chain
+            at = order[np.minimum(np.searchsorted(ordered, self.roots), len(ordered) - 1)]
+            known = self.ids[at] == self.roots
+            further = np.where(known, self.roots[at], self.roots)
+            if np.array_equal(further, self.roots):
+                break
+            self.roots = further
+        endless = known & (self.parents[at] != -1)
+        if endless.any():
+            chat = self.ids[np.argmax(endless)]
+            raise BadValue(len(ids) - 1, "parents that lead to a root", f"a circle of parents at {chat}")
+        return {self.rule.column: pc.cast(pa.array(self.roots[len(self.roots) - len(ids) :]), pa.string())}
+
+
+class Apart(Transform):
+    """Derived: the number, raised above all those of the files before, so that none stands for two things."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.raised = self.next = 0
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        numbers = _scaled(self._known(values), 0)
+        if (index := pc.index(pc.less(numbers, 0), True).as_py()) >= 0:
+            raise BadValue(index, "0 or more", str(values[index].as_py()))
+        numbers = pc.add(numbers, self.raised)
+        self.next = max(self.next, 1 + (pc.max(numbers).as_py() or 0))
+        return {self.rule.column: pc.cast(numbers, self.type)}
+
+    def follow(self, before: Apart) -> None:
+        self.raised = self.next = before.next
+
+
+class BlockIds(Transform):
+    """Derived: ids of the leading blocks of a prompt's tokens, as `blocks` defines them; they go on over all files."""
+
+    def __init__(self, rule: Rule, kind: pa.DataType, block_tokens: int) -> None:
+        from . import blocks  # numba is slow to import
+
+        super().__init__(rule, kind)
+        self.ids = blocks.BlockIds(block_tokens)
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        return {self.rule.column: self.ids(self._known(values))}
+
+    def follow(self, before: BlockIds) -> None:
+        self.ids = before.ids
+
+
+DERIVED: dict[str, type[Transform]] = {
+    "is_zero": IsZero,
+    "segment": Segment,
+    "apart": Apart,
+    "chain_root": ChainRoot,
+    "turn": Turn,
+}
+
+
+def transform_for(rule: Rule, kind: pa.DataType, epoch: str | None, block_tokens: int = 0) -> Transform:
     """The transform that a rule and the type of its column call for."""
+    if rule.derive == "block_ids":
+        return BlockIds(rule, kind, block_tokens)
     if rule.derive:
         return DERIVED[rule.derive](rule, kind)
     if rule.datetime:
@@ -360,12 +481,13 @@ def transform_for(rule: Rule, kind: pa.DataType, epoch: str | None) -> Transform
             made.epoch = datetime.fromisoformat(epoch).replace(tzinfo=UTC)
         return made
     if pa.types.is_list(kind):
-        return Ids(rule, kind)
+        return Ids(rule, kind) if pa.types.is_integer(kind.value_type) else Texts(rule, kind)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return Number(rule, kind)
     return Text(rule, kind)
 
 
-def transforms_for(rules: Sequence[Rule], types: dict[str, Any], epoch: str | None) -> list[Transform]:
-    """A transform for each rule that has a source."""
-    return [transform_for(rule, types[rule.column], epoch) for rule in rules if rule.source is not None]
+def transforms_for(rules: Sequence[Rule], types: dict[str, Any], properties: Mapping[str, Any]) -> list[Transform]:
+    """A transform for each rule that has a source, under the properties of its workload."""
+    epoch, block_tokens = properties.get("epoch"), properties.get("block_tokens", 0)
+    return [transform_for(rule, types[rule.column], epoch, block_tokens) for rule in rules if rule.source is not None]

@@ -1,4 +1,4 @@
-"""Pins: nothing is parsed before its size and sha256 are the recipe's. What fails is moved aside, not deleted."""
+"""Pins: nothing is parsed before its size and hash are the recipe's. What fails is moved aside, not deleted."""
 
 from __future__ import annotations
 
@@ -26,10 +26,22 @@ SIGNS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
 )
 
 
-def digest(path: Path) -> tuple[str, int]:
-    """The sha256 in hex and the size in bytes, both of what was read. Raises OSError."""
+def digest(path: Path, kind: str = "sha256") -> tuple[str, int]:
+    """The hash in hex and the size in bytes, both of what was read. Raises OSError.
+
+    kind  "sha256", or "git_blob": git's id of a content, sha1 over "blob <size>", a zero byte and the bytes
+    """
     with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest(), content.tell()
+        if kind == "sha256":
+            return hashlib.file_digest(content, "sha256").hexdigest(), content.tell()
+        head = f"blob {os.fstat(content.fileno()).st_size}\0".encode()
+        found = hashlib.file_digest(content, lambda: hashlib.sha1(head, usedforsecurity=False))
+        return found.hexdigest(), content.tell()
+
+
+def told(kind: str) -> str:
+    """What a kind of hash is called in a message."""
+    return kind.replace("_", " ")
 
 
 def sniff(path: Path) -> str:
@@ -50,29 +62,31 @@ def _sign(path: Path) -> tuple[str, tuple[str, ...]] | None:
 
 
 def require_pin(file: UpstreamFile) -> None:
-    """Raise BadUpstream if the recipe gives no sha256 of the file."""
-    if file.sha256 is None:
+    """Raise BadUpstream if the recipe gives no hash of the file."""
+    if file.pin is None:
         raise BadUpstream(
             file.trace,
             f"{file.name} is unpinned",
             expected=f"its sha256 in recipes/{file.trace}.toml",
-            next=f"llm-traces pin {file.trace}, and review the diff",
+            next=f"llm-traces pin {file.trace}, and review the diff; or llm-traces build --accept-unpinned",
         )
 
 
 def check(file: UpstreamFile, path: Path, *, accept_unpinned: bool = False, whole: bool = True) -> None:
     """Raise BadUpstream unless the bytes at `path` are those the recipe pins. Raises OSError if it can't be read.
 
-    `accept_unpinned`: without a sha256 only the size is checked, if it is known.
+    `accept_unpinned`: without a hash only the size is checked, if it is known.
     `whole`: False if `path` holds only the beginning of something longer than it may be.
     """
     if not accept_unpinned:
         require_pin(file)
-    found, size = digest(path)
-    if whole and file.bytes in (None, size) and file.sha256 in (None, found):
+    kind, pinned = file.pin or ("sha256", "")
+    found, size = digest(path, kind)
+    if whole and file.bytes in (None, size) and pinned in ("", found):
         return
-    expected = [f"{file.bytes} bytes" if file.bytes is not None else "", f"sha256 {file.sha256}" if file.sha256 else ""]
-    got = f"{size} bytes, sha256 {found}" if whole else f"more than {size if file.bytes is None else file.bytes} bytes"
+    expected = [f"{file.bytes} bytes" if file.bytes is not None else "", f"{told(kind)} {pinned}" if pinned else ""]
+    more = f"more than {size if file.bytes is None else file.bytes} bytes"
+    got = f"{size} bytes, {told(kind)} {found}" if whole else more
     remark = _remark(file, path, size, whole)
     raise BadUpstream(
         file.trace,

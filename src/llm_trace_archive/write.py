@@ -39,7 +39,8 @@ class ParquetSink:
 
     def __enter__(self) -> ParquetSink:
         deltas = [field.name for field in self.schema if field.type == pa.int64()]
-        deltas += [f"{name}.list.element" for name in self._lists]
+        numbers = [name for name in self._lists if pa.types.is_integer(self.schema.field(name).type.value_type)]
+        deltas += [f"{name}.list.element" for name in numbers]
         dictionaries = [
             field.name for field in self.schema if field.name not in deltas and field.name not in self._lists
         ]
@@ -50,7 +51,8 @@ class ParquetSink:
             version="2.6",
             compression="zstd",
             compression_level=9,
-            use_dictionary=[name for name in dictionaries if self.schema.field(name).type != pa.bool_()],
+            use_dictionary=[name for name in dictionaries if self.schema.field(name).type != pa.bool_()]
+            + [f"{name}.list.element" for name in self._lists if name not in numbers],
             column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
             write_page_index=True,
             write_page_checksum=True,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,6 +18,7 @@ from ..recipe import Workload
 
 HOUR_US = 3_600_000_000
 Value = float | int | str
+NOTHING = "no values"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Table:
             self._held = (name, values)
         return self._held[1]
 
+    @cached_property
+    def session_hits(self) -> pa.Array:
+        """The hit ratio between consecutive prompts, of each session."""
+        return _session_hits(self.path)
+
     def flat(self, name: str) -> pa.ChunkedArray:
         """A column's values without nulls; of lists, all their elements."""
         values = self.column(name)
@@ -75,8 +84,8 @@ def figures(workload: Workload, path: Path) -> Iterator[Figure]:
 
 
 def _expectations(expect: Mapping[str, Any], table: Table, source: str) -> Iterator[Figure]:
-    def figure(name: str, expected: Value, found: Value) -> Figure:
-        return Figure(name, expected, 0, found, source)
+    def figure(name: str, expected: Value, found: Value | None) -> Figure:
+        return Figure(name, expected, 0, NOTHING if found is None else found, source)
 
     if "rows" in expect:
         yield figure("rows", expect["rows"], table.rows)
@@ -124,12 +133,15 @@ def _order(table: Table, expected: str, segments: int) -> str:
 
 def _published(each: Mapping[str, Any], table: Table) -> Iterator[Figure]:
     figure, column = each["figure"], each.get("column", "")
-    name = f"{figure} {each['q']:g} of {column}" if "q" in each else f"{figure} of {column}" if column else figure
+    name = figure + (f" {each['q']:g}" if "q" in each else "") + (f" of {column}" if column else "")
     if "share" in each:
         name += f" at {each['share']:.0%} of the blocks"
     if "by" not in each:
-        found = STATISTICS[figure](table, column, each)
-        yield Figure(name, each["value"], each["tolerance"], found, each["source"])
+        try:
+            found = STATISTICS[figure](table, column, each)
+        except TypeError:  # Arrow's answer for no values is None
+            found = NOTHING
+        yield Figure(name, each["value"], each["tolerance"], NOTHING if found is None else found, each["source"])
         return
     keys = table.column(each["by"])
     needed = [column] if column else ["output_tokens", "latency_us"]
@@ -171,6 +183,37 @@ def _turns(table: Table) -> pa.Array:
     return pc.value_counts(table.flat("session_id").combine_chunks()).field("counts")
 
 
+def _session_hits(path: Path) -> pa.Array:
+    """Of each session, the share of its prompt blocks that a cache of one prompt hits.
+
+    That is: the blocks that lead the prompt before as well. A sub-agent is a conversation of its own within its
+    session, and the first prompt of a conversation hits none. Row group by row group, as ids are many.
+    """
+    table = pq.ParquetFile(path)
+    names = [name for name in ("session_id", "agent_id", "hash_ids") if name in table.schema_arrow.names]
+    before: dict[tuple[str, ...], pa.Array] = {}
+    hits: Counter[str] = Counter()
+    blocks: Counter[str] = Counter()
+    for group in range(table.num_row_groups):
+        for batch in table.read_row_group(group, names).to_batches():
+            *keys, ids = (batch.column(name) for name in names)
+            for index, key in enumerate(zip(*(each.to_pylist() for each in keys), strict=True)):
+                found = ids[index].values
+                hits[key[0]] += _shared(before.get(key), found)
+                blocks[key[0]] += len(found)
+                before[key] = found
+    return pa.array([hits[session] / blocks[session] for session in blocks if blocks[session]])
+
+
+def _shared(before: pa.Array | None, ids: pa.Array) -> int:
+    """How many leading ids two prompts share."""
+    if before is None:
+        return 0
+    length = min(len(before), len(ids))
+    differ = np.flatnonzero(before[:length].to_numpy() != ids[:length].to_numpy())
+    return int(differ[0]) if len(differ) else length
+
+
 def _span_s(table: Table) -> float:
     ends = pc.min_max(table.flat("arrival_us")).as_py()
     return (int(ends["max"]) - int(ends["min"])) / 1e6
@@ -198,7 +241,16 @@ STATISTICS: dict[str, Callable[[Table, str, Mapping[str, Any]], Value]] = {
     "hourly_max": lambda table, _column, _each: pc.max(_hourly(table)).as_py(),
     "turns_mean": lambda table, _column, _each: float(pc.mean(_turns(table)).as_py()),
     "turns_median": lambda table, _column, _each: _median(_turns(table)),
+    "turns_min": lambda table, _column, _each: pc.min(_turns(table)).as_py(),
+    "turns_percentile": lambda table, _column, each: float(pc.quantile(_turns(table), each["q"] / 100)[0].as_py()),
     "turns_max": lambda table, _column, _each: pc.max(_turns(table)).as_py(),
+    "session_hit_mean": lambda table, _column, _each: float(pc.mean(table.session_hits).as_py()),
+    "session_hit_median": lambda table, _column, _each: _median(table.session_hits),
+    "session_hit_percentile": lambda table, _column, each: float(
+        pc.quantile(table.session_hits, each["q"] / 100)[0].as_py()
+    ),
+    "session_hit_min": lambda table, _column, _each: pc.min(table.session_hits).as_py(),
+    "session_hit_max": lambda table, _column, _each: pc.max(table.session_hits).as_py(),
     "prefix_hit_ratio": lambda table, _column, _each: _hit_ratio(table, None),
     "lru_hit_ratio": lambda table, _column, each: _hit_ratio(table, each["share"]),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from .layout import BLOCK_BYTES, Layout, Spelled, check_fields, compare, compres
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
     """The layout of a CSV file. Raises BadUpstream if its columns are not the recipe's."""
-    header, line_end, tail = edges(workload, file, path)
-    fields = next(csv.reader([header]))
+    found = edges(workload, file, path)
+    fields = next(csv.reader([found.line]))
     check_fields(workload, file, fields)
-    return Layout("csv", header, fields, {}, line_end, tail, compression_of(file))
+    return Layout("csv", found.line, fields, {}, found.line_end, found.tail, compression_of(file), found.content)
 
 
 def read_batches(
-    workload: Workload, file: UpstreamFile, path: Path, found: Layout, stream: pa.NativeFile
+    workload: Workload,
+    file: UpstreamFile,
+    path: Path,
+    found: Layout,
+    stream: pa.NativeFile,
+    helpers: Mapping[str, Path],
 ) -> Iterator[pa.RecordBatch]:
     """Rows as text columns. Raises BadUpstream."""
 
@@ -50,7 +55,7 @@ def read_batches(
             raise BadUpstream(
                 str(workload),
                 f"{file.name} has a row of another length",
-                line=f"{_line_of(path, found, text):,}: {text if len(text) < 120 else text[:117] + '...'}",
+                line=f"{_line_of(workload, file, path, text):,}: {text if len(text) < 120 else text[:117] + '...'}",
                 expected=f"{len(found.fields)} columns",
                 got=f"{columns} columns",
                 next=compare(file),
@@ -60,10 +65,10 @@ def read_batches(
         ) from None
 
 
-def _line_of(path: Path, found: Layout, text: str) -> int:
+def _line_of(workload: Workload, file: UpstreamFile, path: Path, text: str) -> int:
     """The first line with that text, counted from 1; 0 if a quoted field spreads it over several."""
     wanted = text.encode()
-    every = enumerate(lines(path, found.compression), 1)
+    every = enumerate(lines(workload, file, path), 1)
     return next((number for number, line in every if line.rstrip(b"\r\n") == wanted), 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,20 @@ import pyarrow.json
 
 from ..errors import BadUpstream
 from ..recipe import UpstreamFile, Workload
-from .layout import BLOCK_BYTES, Layout, Spelled, check_fields, compare, compression_of, edges, joined, lines
+from .layout import BLOCK_BYTES, Edges, Layout, Spelled, check_fields, compare, compression_of, edges, joined, lines
 
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
     """The layout, read off the first line. Raises BadUpstream if its keys are not the recipe's."""
-    line, line_end, tail = edges(workload, file, path)
-    leaves = _leaves(workload, file, line)
+    return layout_of(workload, file, edges(workload, file, path))
+
+
+def layout_of(workload: Workload, file: UpstreamFile, found: Edges) -> Layout:
+    """The layout of a file with these edges. Raises BadUpstream as `read_layout` does."""
+    leaves = _leaves(workload, file, found.line)
     check_fields(workload, file, list(leaves))
     kinds = {name: _kind(value) for name, value in leaves.items()}
-    return Layout("jsonl", "", list(leaves), kinds, line_end, tail, compression_of(file))
+    return Layout("jsonl", "", list(leaves), kinds, found.line_end, found.tail, compression_of(file), found.content)
 
 
 _JSON_TYPES = {"string": pa.string(), "whole": pa.int64(), "float": pa.float64(), "ids": pa.list_(pa.int64())}
@@ -44,14 +48,19 @@ def _json_schema(found: Layout) -> pa.Schema:
 
 
 def read_batches(
-    workload: Workload, file: UpstreamFile, path: Path, found: Layout, stream: pa.NativeFile
+    workload: Workload,
+    file: UpstreamFile,
+    path: Path,
+    found: Layout,
+    stream: pa.NativeFile,
+    helpers: Mapping[str, Path],
 ) -> Iterator[pa.RecordBatch]:
     """Rows with a column a leaf. Raises BadUpstream that names the first bad line."""
     options = pyarrow.json.ParseOptions(explicit_schema=_json_schema(found), unexpected_field_behavior="error")
+    # Arrow reads 32 blocks ahead, if the source is as quick as unpacking is: of a member, smaller ones.
+    reading = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES // 4 if file.container else BLOCK_BYTES)
     try:
-        with pyarrow.json.open_json(
-            stream, read_options=pyarrow.json.ReadOptions(block_size=BLOCK_BYTES), parse_options=options
-        ) as reader:
+        with pyarrow.json.open_json(stream, read_options=reading, parse_options=options) as reader:
             for batch in reader:
                 table = pa.Table.from_batches([batch])
                 while any(pa.types.is_struct(column.type) for column in table.schema):
@@ -135,7 +144,7 @@ def _kind(value: Any) -> str:
 def _first_bad_line(workload: Workload, file: UpstreamFile, path: Path, found: Layout, reason: str) -> BadUpstream:
     """Arrow doesn't say which line it could not read: look for it, now that there is one."""
     message = f"{file.name} can't be read as JSON Lines"
-    for number, raw in enumerate(lines(path, found.compression), 1):
+    for number, raw in enumerate(lines(workload, file, path), 1):
         if not raw.strip():
             continue
         try:

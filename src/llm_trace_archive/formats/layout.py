@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from ..errors import BadUpstream
 from ..recipe import UpstreamFile, Workload
+from . import tar
 
 BLOCK_BYTES = 8 << 20  # fixed: the boundaries of batches must not depend on the machine
 EDGE_BYTES = 1 << 20  # a header or a first line longer than this is not one of ours
@@ -33,6 +35,7 @@ class Layout:
     line_end     between records
     tail         what follows the last record
     compression  "gzip", or empty; the layout is that of the content
+    content      sha256 (hex) of the content where it is not the pinned file itself, such as what is compressed in it
     spelling     how the numbers of a field are spelled, learnt while reading
     """
 
@@ -43,6 +46,7 @@ class Layout:
     line_end: str = "\n"
     tail: str = ""
     compression: str = ""
+    content: str = ""
     spelling: dict[str, str] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
@@ -61,15 +65,35 @@ def content(path: Path, compression: str) -> pa.NativeFile:
     return pa.input_stream(str(path), compression=compression or None)
 
 
-def lines(path: Path, compression: str) -> Iterator[bytes]:
-    """The content's lines, with their ends: for looking for the one that Arrow could not read."""
-    with gzip.open(path) if compression else path.open("rb") as stream:
+def lines(workload: Workload, file: UpstreamFile, path: Path) -> Iterator[bytes]:
+    """The content's lines, with their ends: for looking for the one that Arrow could not read.
+
+    path is that of the file, or of the one that contains it.
+    """
+    if file.container:
+        yield from tar.lines(workload, file, path)
+        return
+    with gzip.open(path) if compression_of(file) else path.open("rb") as stream:
         yield from stream
 
 
-def edges(workload: Workload, file: UpstreamFile, path: Path) -> tuple[str, str, str]:
-    """(first line, line end, what follows the last record) of a text file. Raises BadUpstream if it is none."""
-    head, end = _ends(path, compression_of(file))
+@dataclass(frozen=True)
+class Edges:
+    """A text file's first line, its line end, what follows its last record, and `Layout.content`."""
+
+    line: str
+    line_end: str
+    tail: str
+    content: str
+
+
+def edges(workload: Workload, file: UpstreamFile, path: Path) -> Edges:
+    """Both edges of a text file's content. Raises BadUpstream if it is none."""
+    return edges_of(workload, file, *_ends(workload, file, path))
+
+
+def edges_of(workload: Workload, file: UpstreamFile, head: bytes, end: bytes, digest: str) -> Edges:
+    """The edges from a content's first and last bytes and `Layout.content`. Raises BadUpstream if it is no text."""
     first, newline, _ = head.partition(b"\n")
     if not first.strip():
         raise BadUpstream(str(workload), f"{file.name} has no first line", next=compare(file))
@@ -78,21 +102,34 @@ def edges(workload: Workload, file: UpstreamFile, path: Path) -> tuple[str, str,
         line = first.rstrip(b"\r").decode("utf-8")
     except UnicodeDecodeError:
         raise BadUpstream(str(workload), f"{file.name} is not UTF-8 text", next=compare(file)) from None
-    return line, line_end, end[len(end.rstrip(b"\r\n")) :].decode()
+    return Edges(line, line_end, tail_of(end), digest)
 
 
-def _ends(path: Path, compression: str) -> tuple[bytes, bytes]:
-    """The first and the last bytes of a file's content."""
+def tail_of(end: bytes) -> str:
+    """What follows the last record, from a content's last bytes."""
+    return end[len(end.rstrip(b"\r\n")) :].decode()
+
+
+def _ends(workload: Workload, file: UpstreamFile, path: Path) -> tuple[bytes, bytes, str]:
+    """The first and the last bytes of a file's content, and its sha256 if it is compressed."""
+    compression = compression_of(file)
     if not compression:
         with path.open("rb") as stream:
             head = stream.read(EDGE_BYTES)
             stream.seek(max(0, stream.seek(0, io.SEEK_END) - 4096))
-            return head, stream.read()
-    with content(path, compression) as stream:
-        head = end = stream.read(EDGE_BYTES)
-        while piece := stream.read(EDGE_BYTES):
-            end = (end + piece)[-4096:]
-    return head, end[-4096:]
+            return head, stream.read(), ""
+    try:
+        with content(path, compression) as stream:
+            head = end = stream.read(EDGE_BYTES)
+            digest = hashlib.sha256(head)
+            while piece := stream.read(EDGE_BYTES):
+                digest.update(piece)
+                end = (end + piece)[-4096:]
+    except OSError as error:
+        raise BadUpstream(
+            str(workload), f"{file.name} can't be decompressed", reason=str(error)[:200], next=compare(file)
+        ) from None
+    return head, end[-4096:], digest.hexdigest()
 
 
 def check_fields(workload: Workload, file: UpstreamFile, fields: list[str]) -> None:

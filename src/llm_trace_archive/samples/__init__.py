@@ -9,21 +9,38 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib
+import re
 import shutil
+import tarfile
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .. import verify
 from ..archive import Archive
 from ..errors import BadUse
 
 Generate = Callable[[Path, int], None]
 
-_TRACES = ("azure-2023", "azure-2024", "azure-lmm-2025", "burstgpt", "kavier", "mooncake", "qwen-bailian", "ragpulse")
+_TRACES = (
+    "azure-2023",
+    "azure-2024",
+    "azure-lmm-2025",
+    "burstgpt",
+    "kavier",
+    "lmsys-chat-1m",
+    "marconi",
+    "mooncake",
+    "qwen-bailian",
+    "ragpulse",
+    "weka-claude-code",
+)
 # What an archive needs besides recipes and schemas; the rest is generated in it.
 _COPIED = ("LICENSE.txt", ".gitattributes", ".gitignore", ".datalad/config")
 _HONOURED = ("arrivals", "segments")  # expectations that hold of the look-alikes too
+_LINES = ("csv", "jsonl")  # formats of a line a row
 
 
 def _generate(trace: str, folder: Path, rows: int) -> None:
@@ -53,13 +70,14 @@ def sample_archive(
     """Make an archive of look-alikes in the new folder `root`, nothing built yet, and their upstream files in `mirror`.
 
     base_url  where the mirror is served, for the recipes
-    traces    those wanted; by default all that have a recipe in `source` and look-alikes
+    traces    those wanted; by default all that have a recipe in `source` and look-alikes. Those they are derived from
+              come with them.
 
     Raises BadUse if `root` is in use or a trace has no recipe or no look-alikes.
     """
     if root.exists() and any(root.iterdir()):
         raise BadUse(str(root), "is not empty", expected="a new folder", next="give another folder, or remove this one")
-    possible = [trace for trace in source.recipes if trace in GENERATORS]
+    possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in GENERATORS]
     for trace in traces or ():
         if trace not in possible:
             raise BadUse(trace, "no recipe with look-alikes for such a trace", there_are=", ".join(possible))
@@ -69,11 +87,17 @@ def sample_archive(
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.root / name, root / name)
     (root / "recipes").mkdir()
-    for trace in possible if traces is None else traces:
-        write_upstream(trace, mirror, rows)
+    wanted = possible if traces is None else traces
+    for trace in dict.fromkeys(each for name in wanted for each in (source.recipe(name).derived_from or name, name)):
+        origin = source.recipe(trace).derived_from or trace
+        if origin == trace:
+            write_upstream(trace, mirror, rows)
         text = source.recipe(trace).file.read_text(encoding="utf-8")
-        made = _recipe(text, mirror / trace, f"{base_url.rstrip('/')}/{trace}/")
+        made = _recipe(text, mirror / origin, f"{base_url.rstrip('/')}/{origin}/")
         (root / "recipes" / f"{trace}.toml").write_text(made, encoding="utf-8", newline="\n")
+        for workload in source.recipe(trace).workloads:
+            if workload.listed:
+                (root / workload.listed.path).write_text(_file_list(mirror / trace), encoding="ascii", newline="\n")
     return Archive(root)
 
 
@@ -82,23 +106,31 @@ def _recipe(text: str, folder: Path, base: str) -> str:
     import tomlkit
 
     recipe: Any = tomlkit.parse(text)
+    derived = "derived_from" in recipe
     recipe["title"] = f"{recipe['title']} (synthetic look-alike)"
     told = "Generated look-alikes, not the published data. The rest of this text is about the published data."
     recipe["description"] = tomlkit.string(f"{told}\n{recipe['description'].lstrip()}", multiline=True)
-    recipe["base"] = base
+    if not derived:
+        recipe["base"] = base
     recipe["synthetic"] = True
     for workload in recipe["workloads"]:
         workload.pop("published", None)
-        rows = 0
-        for file in workload["files"]:
+        rows, kind = 0, workload.get("format", recipe["format"])
+        for file in workload.get("files", ()):
             path = folder / file["name"]
             file.pop("url", None)
-            with path.open("rb") as stream:
-                file["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-            file["bytes"] = path.stat().st_size
-            rows += _records(path, has_header=workload.get("format", recipe["format"]) == "csv")
+            file.pop("git_blob", None)
+            if not derived:  # its files are pinned by the recipe it is derived from
+                with path.open("rb") as stream:
+                    file["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+                file["bytes"] = path.stat().st_size
+            if "members" in file:
+                rows += _records_inside(path, file["members"])
+            elif kind in _LINES:
+                rows += _records(path, has_header=kind == "csv")
         expect = tomlkit.table()
-        expect["rows"] = rows
+        if rows:
+            expect["rows"] = rows
         for key in _HONOURED:
             if key in workload["expect"]:
                 expect[key] = workload["expect"][key]
@@ -107,7 +139,21 @@ def _recipe(text: str, folder: Path, base: str) -> str:
     return made
 
 
+def _file_list(folder: Path) -> str:
+    """The list of the files in a folder, with their pins."""
+    blobs = [f"{path.name}\t{verify.digest(path, 'git_blob')[0]}\n" for path in sorted(folder.iterdir())]
+    return "name\tgit_blob\n" + "".join(blobs)
+
+
 def _records(path: Path, has_header: bool) -> int:
     """Lines that are not blank, the header apart."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
         return sum(1 for line in stream if line.strip()) - has_header
+
+
+def _records_inside(path: Path, patterns: Sequence[str]) -> int:
+    """Lines of the members of a gzip tar whose names fit a pattern."""
+    globs = [re.sub(r"\{\w+\}", "*", pattern) for pattern in patterns]
+    with tarfile.open(path) as archive:
+        names = [each for each in archive if any(fnmatch(each.name.rpartition("/")[2], glob) for glob in globs)]
+        return sum(1 for name in names for _ in archive.extractfile(name) or ())
