@@ -210,12 +210,10 @@ def _check_figures(workload: Workload, part: Path) -> None:
 
 def facts(path: Path, rows: int) -> dict[str, Any]:
     """The facts about a table's rows that the lock keeps, so that `list` and `info` need no data."""
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    schema = pq.read_schema(path)
-    names = set(schema.names)
+    names = set(pq.read_schema(path).names)
     found: dict[str, Any] = {"rows": rows}
     table = pq.ParquetFile(path)
 
@@ -227,14 +225,13 @@ def facts(path: Path, rows: int) -> dict[str, Any]:
     def column(name: str) -> Any:
         return pq.read_table(path, columns=[name]).column(name)
 
-    for name in ("input_tokens", "output_tokens"):
-        if name in names and not pa.types.is_list(schema.field(name).type):
-            found[name] = pc.sum(column(name)).as_py()
     for name in ("arrival_us", "sampled_us"):
         if name in names:
             ends = pc.min_max(column(name)).as_py()
             found |= {"first_us": ends["min"], "last_us": ends["max"]}
-    if "failed" in names:
+    if "failed" in names:  # a table of requests
+        for name in ("input_tokens", "output_tokens"):
+            found[name] = pc.sum(column(name)).as_py()
         failed = column("failed")
         found["failures"] = pc.sum(failed).as_py() if failed.null_count < rows else None
         for name in ("session_id", "hash_ids", "latency_us", "ttft_us"):

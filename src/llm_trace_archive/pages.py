@@ -31,8 +31,7 @@ def _lines(archive: Archive, recipe: Recipe) -> Iterator[str]:
     yield from ("## How it was collected", "", recipe.collected, "")
     yield from ("## Licence and citation", "")
     licence = recipe.licence
-    may = "" if licence["redistribute"] else " It may not be redistributed: build it yourself; no release holds it."
-    yield f"Licence: {licence['spdx']} ([source]({licence['source']})).{may} {licence.get('note', '')}".rstrip()
+    yield f"Licence: {licence['spdx']} ([source]({licence['source']})). {licence.get('note', '')}".rstrip()
     yield from ("", f"Cite: {recipe.cite}" + (f" <https://doi.org/{recipe.doi}>" if recipe.doi else ""), "")
     yield f"Upstream: <{recipe.homepage}>"
     yield from ("", "## Workloads", "")
@@ -56,6 +55,10 @@ def _workload(archive: Archive, workload: Workload) -> Iterator[str]:
         "",
     )
     yield f"- shows: {', '.join(capabilities(workload)) or 'counts only'}"
+    if not workload.redistribute:
+        yield "- may not be redistributed: build it for yourself; no release holds it"
+    if not workload.restores:
+        yield "- does not hold all of the upstream, which can't be written back from it alone"
     for name, value in workload.properties.items():
         yield f"- {name.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}"
     if workload.listed:
