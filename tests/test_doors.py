@@ -85,7 +85,8 @@ def test_load_dataset(clone: Path) -> None:
 
 
 def test_load_dataset_streaming(clone: Path) -> None:
-    code = 'next(iter(load_dataset("llm-trace-archive", {}streaming=True)["{}"]))'
+    # To the end: Arrow's threads may abort a process that exits while they still read ahead.
+    code = 'list(load_dataset("llm-trace-archive", {}streaming=True)["{}"])[0]'
     first = load(code.format("", "train"), clone.parent)
     assert isinstance(first, dict) and first["request_id"] == 0
     third = load(code.format('"burstgpt", ', "3"), clone.parent)

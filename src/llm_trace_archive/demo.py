@@ -25,8 +25,8 @@ every = load_dataset("llm-trace-archive")["train"]
 print(f"all traces: {every.num_rows:,} requests, columns {', '.join(every.column_names)}")
 one = load_dataset("llm-trace-archive", "burstgpt")
 print("burstgpt:  ", ", ".join(f"split {name}, {split.num_rows:,} rows" for name, split in one.items()))
-first = next(iter(load_dataset("llm-trace-archive", "burstgpt", split="3", streaming=True)))
-print("streamed:  ", {key: value for key, value in first.items() if value is not None})
+first, *rest = load_dataset("llm-trace-archive", "burstgpt", split="3", streaming=True)
+print(f"streamed:   {len(rest) + 1:,} rows, the first", {key: value for key, value in first.items() if value is not None})
 """
 
 
