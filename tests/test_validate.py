@@ -87,6 +87,10 @@ PUBLISHED: list[tuple[dict[str, object], float]] = [
     ({"figure": "turns_mean"}, 2),
     ({"figure": "turns_median"}, 2),
     ({"figure": "turns_max"}, 3),
+    ({"figure": "single_turns"}, 1),
+    ({"figure": "succeeded"}, 2),
+    ({"figure": "succeeded_per_s", "window_s": [0, 0.000002]}, 0),
+    ({"figure": "succeeded_per_s", "window_s": [0, 2]}, 0.5),
     ({"figure": "prefix_hit_ratio"}, 0.5),
     ({"figure": "lru_hit_ratio", "share": 0.7}, 1 / 3),
 ]

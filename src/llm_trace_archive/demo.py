@@ -26,7 +26,8 @@ print(f"all traces: {every.num_rows:,} requests, columns {', '.join(every.column
 one = load_dataset("llm-trace-archive", "burstgpt")
 print("burstgpt:  ", ", ".join(f"split {name}, {split.num_rows:,} rows" for name, split in one.items()))
 first, *rest = load_dataset("llm-trace-archive", "burstgpt", split="3", streaming=True)
-print(f"streamed:   {len(rest) + 1:,} rows, the first", {key: value for key, value in first.items() if value is not None})
+shown = {key: value for key, value in first.items() if value is not None}
+print(f"streamed:   {len(rest) + 1:,} rows, the first {shown}")
 """
 
 

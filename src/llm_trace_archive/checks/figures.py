@@ -134,6 +134,8 @@ def _order(table: Table, expected: str, segments: int) -> str:
 def _published(each: Mapping[str, Any], table: Table) -> Iterator[Figure]:
     figure, column = each["figure"], each.get("column", "")
     name = figure + (f" {each['q']:g}" if "q" in each else "") + (f" of {column}" if column else "")
+    if "window_s" in each:
+        name += " from {:,} to {:,} s".format(*each["window_s"])
     if "share" in each:
         name += f" at {each['share']:.0%} of the blocks"
     if "by" not in each:
@@ -214,6 +216,17 @@ def _shared(before: pa.Array | None, ids: pa.Array) -> int:
     return int(differ[0]) if len(differ) else length
 
 
+def _succeeded(table: Table) -> pa.ChunkedArray:
+    return pc.invert(table.column("failed"))
+
+
+def _succeeded_per_s(table: Table, start: float, end: float) -> float:
+    """Requests that did not fail and arrived in [start, end), in seconds of the trace, over its length."""
+    arrivals = table.column("arrival_us")
+    inside = pc.and_(pc.greater_equal(arrivals, int(start * 1e6)), pc.less(arrivals, int(end * 1e6)))
+    return float(pc.sum(pc.and_(inside, _succeeded(table))).as_py() / (end - start))
+
+
 def _span_s(table: Table) -> float:
     ends = pc.min_max(table.flat("arrival_us")).as_py()
     return (int(ends["max"]) - int(ends["min"])) / 1e6
@@ -243,6 +256,9 @@ STATISTICS: dict[str, Callable[[Table, str, Mapping[str, Any]], Value]] = {
     "turns_median": lambda table, _column, _each: _median(_turns(table)),
     "turns_min": lambda table, _column, _each: pc.min(_turns(table)).as_py(),
     "turns_percentile": lambda table, _column, each: float(pc.quantile(_turns(table), each["q"] / 100)[0].as_py()),
+    "single_turns": lambda table, _column, _each: pc.sum(pc.equal(_turns(table), 1)).as_py(),
+    "succeeded": lambda table, _column, _each: pc.sum(_succeeded(table)).as_py(),
+    "succeeded_per_s": lambda table, _column, each: _succeeded_per_s(table, *each["window_s"]),
     "turns_max": lambda table, _column, _each: pc.max(_turns(table)).as_py(),
     "session_hit_mean": lambda table, _column, _each: float(pc.mean(table.session_hits).as_py()),
     "session_hit_median": lambda table, _column, _each: _median(table.session_hits),
