@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_trace_archive.mapping import transform_for
 from llm_trace_archive.recipe import Rule
-from llm_trace_archive.transforms import BadValue, transform_for
+from llm_trace_archive.spelling import BadValue
 
 RULE = Rule("session_id", "chat_id", derive="chain_root", parent="parent_chat_id")
 

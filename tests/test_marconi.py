@@ -31,7 +31,7 @@ from llm_trace_archive.formats import tar
 from llm_trace_archive.recipe import UpstreamFile, Workload
 from llm_trace_archive.restore import held_files, restore_to
 from llm_trace_archive.samples import sample_archive
-from llm_trace_archive.transforms import spell_number
+from llm_trace_archive.spelling import spell_number
 
 NAME = "lmsys_sps=1_nums=100.jsonl"
 ROW = {

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_trace_archive.mapping import transform_for
 from llm_trace_archive.recipe import Rule
-from llm_trace_archive.transforms import BadValue, Spellings, spell_number, transform_for
+from llm_trace_archive.spelling import BadValue, Spellings, spell_number
 
 WHOLE = st.integers(0, 2**53)
 

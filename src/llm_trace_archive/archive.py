@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from . import recipe
+from . import recipe_file
 from .errors import BadUse
 from .recipe import Recipe, Workload
 
@@ -43,7 +43,7 @@ class Archive:
         """Every recipe by the name of its trace, in alphabetical order."""
         schema = json.loads((self.root / "schemas" / "recipe.schema.json").read_text(encoding="utf-8"))
         files = sorted((self.root / "recipes").glob("*.toml"), key=lambda file: file.stem)
-        return {file.stem: recipe.read(file, schema) for file in files}
+        return {file.stem: recipe_file.read(file, schema) for file in files}
 
     def recipe(self, trace: str) -> Recipe:
         """The recipe of a trace. Raises BadUse, which lists those there are."""

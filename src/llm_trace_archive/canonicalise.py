@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 
 from .errors import BadUpstream
 from .formats import Layout
+from .mapping import transforms_for
 from .recipe import UpstreamFile, Workload
 from .schema import arrow_schema, offences
-from .transforms import BadValue, Transform, transforms_for
+from .spelling import BadValue
+from .transforms import Transform
 
 
 class Canonicaliser:

@@ -19,8 +19,8 @@ from .archive import Archive
 from .errors import BadUpstream, BadUse, Problem
 from .formats import Layout, Spelled, write
 from .formats.layout import lines
+from .mapping import transforms_for
 from .recipe import UpstreamFile, Workload
-from .transforms import transforms_for
 from .write import metadata
 
 ROWS_AT_ONCE = 1 << 16

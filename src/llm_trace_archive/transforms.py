@@ -1,121 +1,26 @@
-"""The named transforms: each reads upstream values into our columns, and spells them as the upstream did.
+"""The transforms that restore: each reads upstream values into our columns, and spells them as the upstream did.
 
 `read` takes the upstream's values (text, or JSON's own numbers and lists) and gives our Arrow arrays; `spell` is its
-inverse and gives text. Both work on whole columns. A column's spelling (how many decimals, say) is learnt while
-reading: `Spellings` keeps those that have written back every value so far.
+inverse and gives text. Both work on whole columns.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from .recipe import Rule
+from .spelling import BadValue, Spelling, Spellings, spell_number
 
 Columns = dict[str, pa.Array]
 MICRO = 1_000_000
-
-
-class BadValue(Exception):
-    """The first value of a column that can't be read: its index in the batch, what was expected, what came."""
-
-    def __init__(self, index: int, expected: str, got: str) -> None:
-        super().__init__(index, expected, got)
-        self.index, self.expected, self.got = index, expected, got
-
-
-# -- spelling numbers -------------------------------------------------------------------------------------------------
-
-# fixed:k   k decimals, none for 0           1816.90
-# float     shortest, at least one decimal   1816.9, 5.0      (Python's repr)
-# shortest  shortest, none if whole          1816.9, 5        (C's %g)
-Spelling = str
-STYLES_WITHOUT_DIGITS = ("float", "shortest")
-
-
-def spell_number(values: pa.Array, spelling: Spelling, decimals: int = 0) -> pa.Array:
-    """Text of numbers in a spelling.
-
-    values    int64 in units of 10**-decimals, or float64 (decimals is then ignored)
-    spelling  "fixed:k", "float" or "shortest"
-    """
-    if pa.types.is_floating(values.type):
-        if spelling.startswith("fixed:"):
-            text = pc.cast(pc.cast(values, pa.decimal128(30, int(spelling[6:]))), pa.string())
-            return text if spelling != "fixed:0" else pc.utf8_rtrim(text, characters=".")
-        text = pc.cast(values, pa.string())
-        if spelling != "float":
-            return text
-        whole = pc.invert(pc.match_substring_regex(text, r"[.en]"))
-        text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
-        # Arrow and Python go over to exponents at other sizes, which are rare: so row by row.
-        size = pc.abs(values)
-        odd = pc.or_(pc.greater_equal(size, 1e10), pc.and_(pc.less(size, 1e-4), pc.greater(size, 0)))
-        odd = pc.fill_null(odd, False)
-        return pc.replace_with_mask(text, odd, pa.array(map(repr, values.filter(odd).to_pylist()), pa.string()))
-    if decimals == 0:
-        text = pc.cast(values, pa.string())
-        places = int(spelling[6:]) if spelling.startswith("fixed:") else int(spelling == "float")
-        return pc.binary_join_element_wise(text, "0" * places, ".") if places else text
-    unit = pa.scalar(10**decimals, pa.int64())
-    whole = pc.divide(values, unit)
-    fraction = pc.utf8_lpad(
-        pc.cast(pc.subtract(values, pc.multiply(whole, unit)), pa.string()), width=decimals, padding="0"
-    )
-    whole = pc.cast(whole, pa.string())
-    if spelling.startswith("fixed:"):
-        places = int(spelling[6:])
-        if places == 0:
-            return whole
-        return pc.binary_join_element_wise(whole, _resize(fraction, decimals, places), ".")
-    fraction = pc.utf8_rtrim(fraction, characters="0")
-    empty = pc.equal(fraction, "")
-    if spelling == "float":
-        return pc.binary_join_element_wise(whole, pc.if_else(empty, "0", fraction), ".")
-    return pc.if_else(empty, whole, pc.binary_join_element_wise(whole, fraction, "."))
-
-
-def _resize(digits: pa.Array, have: int, want: int) -> pa.Array:
-    return pc.utf8_rpad(digits, width=want, padding="0") if want > have else pc.utf8_slice_codeunits(digits, 0, want)
-
-
-class Spellings:
-    """The spellings of one field that have written back every value seen, best first."""
-
-    def __init__(self) -> None:
-        self.left: list[Spelling] | None = None
-
-    def narrow(self, text: pa.Array, values: pa.Array, decimals: int) -> None:
-        """Drop the spellings that don't give `text` for `values`. Raises BadValue when none is left."""
-        present = text.drop_null()
-        if len(present) == 0:
-            return
-        if self.left is None:
-            first = present[0].as_py()
-            self.left = [f"fixed:{len(first.partition('.')[2])}", *STYLES_WITHOUT_DIGITS]
-        left = [each for each in self.left if spell_number(values, each, decimals).equals(text)]
-        if not left:
-            again = spell_number(values, self.left[0], decimals)
-            index = pc.index(pc.fill_null(pc.not_equal(again, text), False), True).as_py()
-            raise BadValue(index, f"a number spelled like {again[index].as_py()}", text[index].as_py())
-        self.left = left
-
-    @property
-    def best(self) -> Spelling:
-        return self.left[0] if self.left else "fixed:0"
-
-
-# -- transforms -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -186,7 +91,7 @@ class Number(Transform):
     def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         values = self._known(values)
         text = values if pa.types.is_string(values.type) else None
-        numbers = _cast(values, pa.float64()) if pa.types.is_floating(self.type) else _scaled(values, self.decimals)
+        numbers = _cast(values, pa.float64()) if pa.types.is_floating(self.type) else scaled(values, self.decimals)
         if pa.types.is_floating(numbers.type):
             bad = pc.fill_null(pc.invert(pc.is_finite(numbers)), False)
             if (index := pc.index(bad, True).as_py()) >= 0:
@@ -220,7 +125,7 @@ def _cast(values: pa.Array, target: pa.DataType) -> pa.Array:
         raise BadValue(index, what, repr(values[index].as_py())) from None
 
 
-def _scaled(values: pa.Array, decimals: int) -> pa.Array:
+def scaled(values: pa.Array, decimals: int) -> pa.Array:
     """Whole numbers of 10**-decimals, from text or numbers; refuses digits that would be lost."""
     if pa.types.is_integer(values.type):
         return pc.multiply_checked(values, pa.scalar(10**decimals, pa.int64())) if decimals else values
@@ -347,147 +252,3 @@ class Texts(Transform):
 
 def _mask(values: pa.Array) -> pa.Array | None:
     return values.is_null() if values.null_count else None
-
-
-class IsZero(Transform):
-    """Derived: whether the number is zero."""
-
-    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
-        return {self.rule.column: pc.equal(_scaled(self._known(values), 0), 0)}
-
-
-class Segment(Transform):
-    """Derived: how often the clock has been reset, that is, how often a value was smaller than the one before."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.last: pa.Scalar | None = None
-        self.count = 0
-
-    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
-        numbers = _scaled(self._known(values), 6)
-        if len(numbers) == 0:
-            return {self.rule.column: pa.array([], self.type)}
-        before = pa.concat_arrays([pa.array([self.last or numbers[0]], numbers.type), numbers[:-1]])
-        resets = pc.cumulative_sum(pc.cast(pc.less(numbers, before), pa.int32()))
-        segment = pc.add(resets, pa.scalar(self.count, pa.int32()))
-        self.last, self.count = numbers[-1], segment[-1].as_py()
-        return {self.rule.column: segment}
-
-    def follow(self, before: Segment) -> None:
-        self.last, self.count = before.last, before.count
-
-
-class Turn(Transform):
-    """Derived: which of the rows of its value each row is, in their order, from 1."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.turns: Counter[str] = Counter()
-
-    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
-        turns = []
-        for value in self._known(values).to_pylist():
-            self.turns[value] += 1
-            turns.append(self.turns[value])
-        return {self.rule.column: pa.array(turns, self.type)}
-
-
-class ChainRoot(Transform):
-    """Derived: the id of the root of each request's chain of parents, as text; a parent of -1 is none.
-
-    A parent that has not come before stands for the root: the chain began outside the file.
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.ids = self.parents = self.roots = np.array([], np.int64)
-
-    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
-        ids = _scaled(self._known(values), 0).to_numpy()
-        parents = _scaled(self._known(more[0]), 0).to_numpy()
-        self.ids = np.concatenate([self.ids, ids])
-        self.parents = np.concatenate([self.parents, parents])
-        self.roots = np.concatenate([self.roots, np.where(parents == -1, ids, parents)])
-        order = np.argsort(self.ids, kind="stable")
-        ordered = self.ids[order]
-        for _ in range(64):  # each round doubles the steps taken: 2**64 ends any chain
-            at = order[np.minimum(np.searchsorted(ordered, self.roots), len(ordered) - 1)]
-            known = self.ids[at] == self.roots
-            further = np.where(known, self.roots[at], self.roots)
-            if np.array_equal(further, self.roots):
-                break
-            self.roots = further
-        endless = known & (self.parents[at] != -1)
-        if endless.any():
-            chat = self.ids[np.argmax(endless)]
-            raise BadValue(len(ids) - 1, "parents that lead to a root", f"a circle of parents at {chat}")
-        return {self.rule.column: pc.cast(pa.array(self.roots[len(self.roots) - len(ids) :]), pa.string())}
-
-
-class Apart(Transform):
-    """Derived: the number, raised above all those of the files before, so that none stands for two things."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.raised = self.next = 0
-
-    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
-        numbers = _scaled(self._known(values), 0)
-        if (index := pc.index(pc.less(numbers, 0), True).as_py()) >= 0:
-            raise BadValue(index, "0 or more", str(values[index].as_py()))
-        numbers = pc.add(numbers, self.raised)
-        self.next = max(self.next, 1 + (pc.max(numbers).as_py() or 0))
-        return {self.rule.column: pc.cast(numbers, self.type)}
-
-    def follow(self, before: Apart) -> None:
-        self.raised = self.next = before.next
-
-
-class BlockIds(Transform):
-    """Derived: ids of the leading blocks of a prompt's tokens, as `blocks` defines them; they go on over all files."""
-
-    def __init__(self, rule: Rule, kind: pa.DataType, block_tokens: int) -> None:
-        from . import blocks  # numba is slow to import
-
-        super().__init__(rule, kind)
-        self.ids = blocks.BlockIds(block_tokens)
-
-    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
-        return {self.rule.column: self.ids(self._known(values))}
-
-    def follow(self, before: BlockIds) -> None:
-        self.ids = before.ids
-
-
-DERIVED: dict[str, type[Transform]] = {
-    "is_zero": IsZero,
-    "segment": Segment,
-    "apart": Apart,
-    "chain_root": ChainRoot,
-    "turn": Turn,
-}
-
-
-def transform_for(rule: Rule, kind: pa.DataType, epoch: str | None, block_tokens: int = 0) -> Transform:
-    """The transform that a rule and the type of its column call for."""
-    if rule.derive == "block_ids":
-        return BlockIds(rule, kind, block_tokens)
-    if rule.derive:
-        return DERIVED[rule.derive](rule, kind)
-    if rule.datetime:
-        made = DateTime(rule, kind)
-        if epoch:
-            made.epoch = datetime.fromisoformat(epoch).replace(tzinfo=UTC)
-        return made
-    if pa.types.is_list(kind):
-        return Ids(rule, kind) if pa.types.is_integer(kind.value_type) else Texts(rule, kind)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return Number(rule, kind)
-    return Text(rule, kind)
-
-
-def transforms_for(rules: Sequence[Rule], types: dict[str, Any], properties: Mapping[str, Any]) -> list[Transform]:
-    """A transform for each rule that has a source, under the properties of its workload."""
-    epoch, block_tokens = properties.get("epoch"), properties.get("block_tokens", 0)
-    return [transform_for(rule, types[rule.column], epoch, block_tokens) for rule in rules if rule.source is not None]

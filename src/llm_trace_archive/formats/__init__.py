@@ -17,7 +17,7 @@ import pyarrow as pa
 from ..errors import BadUpstream, BadUse
 from ..recipe import UpstreamFile, Workload
 from . import conversations, csv, jsonl, tar, weka
-from .layout import EDGE_BYTES, Layout, Spelled, compare, content, edges_of, tail_of
+from .layout import EDGE_BYTES, Layout, Reading, Spelled, compare, content, edges_of, tail_of
 
 __all__ = ["Layout", "Opened", "Spelled", "batches", "layout", "opened", "tools", "write"]
 
@@ -28,19 +28,8 @@ class Format(Protocol):
     def read_layout(self, workload: Workload, file: UpstreamFile, path: Path) -> Layout:
         """The layout of a file; raises BadUpstream if its fields are not the recipe's."""
 
-    def read_batches(
-        self,
-        workload: Workload,
-        file: UpstreamFile,
-        path: Path,
-        found: Layout,
-        stream: pa.NativeFile,
-        helpers: Mapping[str, Path],
-    ) -> Iterator[pa.RecordBatch]:
-        """Rows in order, a block at a time; columns are the upstream's fields. Raises BadUpstream.
-
-        helpers maps a role to the workload's verified file of that role.
-        """
+    def read_batches(self, reading: Reading) -> Iterator[pa.RecordBatch]:
+        """Rows in order, a block at a time; columns are the upstream's fields. Raises BadUpstream."""
 
     def write(self, found: Layout, spelled: Iterator[Spelled]) -> Iterator[bytes]:
         """The file's bytes again."""
@@ -79,7 +68,8 @@ def batches(
     helpers maps a role to the workload's verified file of that role, such as its tokenizer.
     """
     with content(path, found.compression) as stream:
-        for batch in FORMATS[workload.format].read_batches(workload, file, path, found, stream, helpers or {}):
+        reading = Reading(workload, file, path, found, stream, helpers or {})
+        for batch in FORMATS[workload.format].read_batches(reading):
             if batch.num_rows:
                 yield batch
 
@@ -134,7 +124,7 @@ def _members(workload: Workload, file: UpstreamFile, path: Path) -> Iterator[Ope
 def _rows(
     workload: Workload, member: UpstreamFile, path: Path, found: Layout, stream: tar.Member
 ) -> Iterator[pa.RecordBatch]:
-    for batch in jsonl.read_batches(workload, member, path, found, pa.PythonFile(stream), {}):
+    for batch in jsonl.read_batches(Reading(workload, member, path, found, pa.PythonFile(stream), {})):
         if batch.num_rows:
             yield batch
     found.tail, found.content = tail_of(stream.end), stream.sha256

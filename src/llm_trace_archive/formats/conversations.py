@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ..errors import BadUpstream, BadUse
 from ..recipe import UpstreamFile, Workload
-from .layout import Layout, Spelled, check_fields, compare
+from .layout import Layout, Reading, Spelled, check_fields, compare
 
 Ints = NDArray[np.int64]
 
@@ -68,21 +68,14 @@ def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
     return Layout("conversations", fields=[*COPIED, *COUNTED])
 
 
-def read_batches(
-    workload: Workload,
-    file: UpstreamFile,
-    path: Path,
-    found: Layout,
-    stream: pa.NativeFile,
-    helpers: Mapping[str, Path],
-) -> Iterator[pa.RecordBatch]:
+def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
     """A row an answer, in the order of the conversations. Raises BadUpstream that names the first bad row, from 1."""
-    count = _counter(workload, helpers)
+    count = _counter(reading.workload, reading.helpers)
     start = 1
-    with _readable(workload, file), pq.ParquetFile(stream) as content:
+    with _readable(reading.workload, reading.file), pq.ParquetFile(reading.stream) as content:
         for batch in content.iter_batches(ROWS_AT_ONCE, columns=[*COPIED, "conversation"]):
             batch.validate(full=True)  # that texts are UTF-8, too
-            _check(workload, file, batch, start)
+            _check(reading.workload, reading.file, batch, start)
             yield _answers(batch, count)
             start += batch.num_rows
 

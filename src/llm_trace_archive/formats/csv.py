@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.csv
 
 from ..errors import BadUpstream
 from ..recipe import UpstreamFile, Workload
-from .layout import BLOCK_BYTES, Layout, Spelled, check_fields, compare, compression_of, edges, joined, lines
+from .layout import BLOCK_BYTES, Layout, Reading, Spelled, check_fields, compare, compression_of, edges, joined, lines
 
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
@@ -24,14 +24,7 @@ def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
     return Layout("csv", found.line, fields, {}, found.line_end, found.tail, compression_of(file), found.content)
 
 
-def read_batches(
-    workload: Workload,
-    file: UpstreamFile,
-    path: Path,
-    found: Layout,
-    stream: pa.NativeFile,
-    helpers: Mapping[str, Path],
-) -> Iterator[pa.RecordBatch]:
+def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
     """Rows as text columns. Raises BadUpstream."""
 
     def refuse(row: Any) -> str:
@@ -41,11 +34,11 @@ def read_batches(
     refused: list[tuple[int, str]] = []
     try:
         with pyarrow.csv.open_csv(
-            stream,
+            reading.stream,
             read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
             parse_options=pyarrow.csv.ParseOptions(invalid_row_handler=refuse),
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(found.fields, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(reading.layout.fields, pa.string()), strings_can_be_null=False
             ),
         ) as reader:
             yield from reader
@@ -53,22 +46,25 @@ def read_batches(
         if refused:
             columns, text = refused[0]
             raise BadUpstream(
-                str(workload),
-                f"{file.name} has a row of another length",
-                line=f"{_line_of(workload, file, path, text):,}: {text if len(text) < 120 else text[:117] + '...'}",
-                expected=f"{len(found.fields)} columns",
+                str(reading.workload),
+                f"{reading.file.name} has a row of another length",
+                line=f"{_line_of(reading, text):,}: {text if len(text) < 120 else text[:117] + '...'}",
+                expected=f"{len(reading.layout.fields)} columns",
                 got=f"{columns} columns",
-                next=compare(file),
+                next=compare(reading.file),
             ) from None
         raise BadUpstream(
-            str(workload), f"{file.name} can't be read as CSV", reason=str(error)[:300], next=compare(file)
+            str(reading.workload),
+            f"{reading.file.name} can't be read as CSV",
+            reason=str(error)[:300],
+            next=compare(reading.file),
         ) from None
 
 
-def _line_of(workload: Workload, file: UpstreamFile, path: Path, text: str) -> int:
+def _line_of(reading: Reading, text: str) -> int:
     """The first line with that text, counted from 1; 0 if a quoted field spreads it over several."""
     wanted = text.encode()
-    every = enumerate(lines(workload, file, path), 1)
+    every = enumerate(lines(reading.workload, reading.file, reading.path), 1)
     return next((number for number, line in every if line.rstrip(b"\r\n") == wanted), 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,19 @@ import pyarrow.json
 
 from ..errors import BadUpstream
 from ..recipe import UpstreamFile, Workload
-from .layout import BLOCK_BYTES, Edges, Layout, Spelled, check_fields, compare, compression_of, edges, joined, lines
+from .layout import (
+    BLOCK_BYTES,
+    Edges,
+    Layout,
+    Reading,
+    Spelled,
+    check_fields,
+    compare,
+    compression_of,
+    edges,
+    joined,
+    lines,
+)
 
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
@@ -47,27 +59,20 @@ def _json_schema(found: Layout) -> pa.Schema:
     return pa.schema(fields(tree))
 
 
-def read_batches(
-    workload: Workload,
-    file: UpstreamFile,
-    path: Path,
-    found: Layout,
-    stream: pa.NativeFile,
-    helpers: Mapping[str, Path],
-) -> Iterator[pa.RecordBatch]:
+def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
     """Rows with a column a leaf. Raises BadUpstream that names the first bad line."""
-    options = pyarrow.json.ParseOptions(explicit_schema=_json_schema(found), unexpected_field_behavior="error")
+    options = pyarrow.json.ParseOptions(explicit_schema=_json_schema(reading.layout), unexpected_field_behavior="error")
     # Arrow reads 32 blocks ahead, if the source is as quick as unpacking is: of a member, smaller ones.
-    reading = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES // 4 if file.container else BLOCK_BYTES)
+    blocks = pyarrow.json.ReadOptions(block_size=BLOCK_BYTES // 4 if reading.file.container else BLOCK_BYTES)
     try:
-        with pyarrow.json.open_json(stream, read_options=reading, parse_options=options) as reader:
+        with pyarrow.json.open_json(reading.stream, read_options=blocks, parse_options=options) as reader:
             for batch in reader:
                 table = pa.Table.from_batches([batch])
                 while any(pa.types.is_struct(column.type) for column in table.schema):
                     table = table.flatten()
                 yield from table.to_batches()
     except pa.ArrowInvalid as error:
-        raise _first_bad_line(workload, file, path, found, str(error)) from None
+        raise _first_bad_line(reading.workload, reading.file, reading.path, reading.layout, str(error)) from None
 
 
 def write(found: Layout, spelled: Iterator[Spelled]) -> Iterator[bytes]:

@@ -55,6 +55,23 @@ class Layout:
         return {name: value for name, value in vars(self).items() if name == "format" or value != getattr(plain, name)}
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A file of rows that is being read.
+
+    path     its verified bytes, or those of the archive that holds it
+    stream   its content, decompressed
+    helpers  the workload's verified files that hold no rows, by their role, such as a tokenizer
+    """
+
+    workload: Workload
+    file: UpstreamFile
+    path: Path
+    layout: Layout
+    stream: pa.NativeFile
+    helpers: Mapping[str, Path]
+
+
 def compression_of(file: UpstreamFile) -> str:
     """The compression a file's name tells: "gzip" or none."""
     return "gzip" if file.name.endswith(".gz") else ""

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from ..errors import BadUpstream
 from ..recipe import UpstreamFile, Workload
-from .layout import Layout, Spelled, check_fields, compare
+from .layout import Layout, Reading, Spelled, check_fields, compare
 
 Object = dict[str, Any]
 
@@ -113,20 +113,15 @@ def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
     return Layout("weka", spelling=dict.fromkeys(floats, "float"))
 
 
-def read_batches(
-    workload: Workload,
-    file: UpstreamFile,
-    path: Path,
-    found: Layout,
-    stream: pa.NativeFile,
-    helpers: Mapping[str, Path],
-) -> Iterator[pa.RecordBatch]:
+def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
     """A row a request. Raises BadUpstream that names the first member that is not as it should be."""
 
     def problem(message: str, **details: str) -> BadUpstream:
-        return BadUpstream(str(workload), f"{file.name} {message}", **details, next=compare(file))
+        return BadUpstream(
+            str(reading.workload), f"{reading.file.name} {message}", **details, next=compare(reading.file)
+        )
 
-    content = stream.read()
+    content = reading.stream.read()
     try:
         session = json.loads(content)
         rows = list(_rows(session))
@@ -145,7 +140,7 @@ def read_batches(
         raise problem("can't be read as JSON", reason=reason) from None
     totals = _compact(session["totals"])
     if totals != _compact(_totals((agent, each["in"], each["out"]) for agent, each in rows)):
-        found.tail = totals
+        reading.layout.tail = totals
     yield pa.RecordBatch.from_arrays(columns, names=list(FIELDS))
 
 
