@@ -233,11 +233,14 @@ def samples(
     mirror: Annotated[Path, typer.Option(help="Where the look-alike upstream files go.")],
     base_url: Annotated[str, typer.Option(help="URL under which the mirror is served.")] = "http://127.0.0.1:8000",
     rows: Annotated[int, typer.Option(min=10, help="Rows of the largest table of a trace.")] = 2000,
+    trace: Annotated[
+        list[str] | None, typer.Option(help="Only this trace; may be repeated.", show_default=False)
+    ] = None,
 ) -> None:
     """Write look-alike upstream files in their upstream's spelling, and an archive with recipes for them."""
     from .samples import sample_archive
 
-    made = sample_archive(_archive(context), folder, mirror, base_url, rows)
+    made = sample_archive(_archive(context), folder, mirror, base_url, rows, trace or None)
     typer.echo(
         f"{made.root}: {len(made.select())} workloads; next: llm-traces --archive {folder} build --mirror {mirror}"
     )
