@@ -10,7 +10,8 @@ import pytest
 
 from conftest import Samples, llm_traces
 from llm_trace_archive.archive import Archive
-from llm_trace_archive.checks.figures import Figure, Table, figures
+from llm_trace_archive.checks import Result, Table
+from llm_trace_archive.checks.figures import figures
 from llm_trace_archive.recipe import Workload
 
 
@@ -124,7 +125,7 @@ def test_a_table_of_no_rows_says_so(tmp_path: Path) -> None:
 
 
 def test_figures_are_printed_with_all_that_is_known() -> None:
-    assert str(Figure("mean of x", 2048, 0.5, 2047.848, "the paper")) == (
+    assert str(Result("published", "mean of x", 2048, 0.5, 2047.848, "the paper")) == (
         "mean of x: expected 2,048 ± 0.5, found 2,047.848  (the paper)"
     )
 
@@ -141,8 +142,8 @@ def test_validate_prints_all_and_finds_damage(samples: Samples, tmp_path: Path) 
     content[1000] ^= 1
     path.write_bytes(content)
     done = llm_traces("validate", "kavier", cwd=clone)
-    assert done.returncode == 1 and "3 workloads, 1 findings" in done.stdout
-    assert "DIFFERS  sha256: expected" in done.stdout.split("kavier/decode")[1].split("kavier/")[0]
+    assert done.returncode == 1 and "3 workloads, 0 findings" not in done.stdout
+    assert "DIFFERS  integrity     sha256: expected" in done.stdout.split("\nkavier/decode")[1].split("\nkavier/")[0]
     path.write_bytes(b"PAR1")
     done = llm_traces("validate", "kavier/decode", cwd=clone)
     assert done.returncode == 1 and "not a Parquet file" in done.stdout and "Traceback" not in done.stderr
@@ -154,4 +155,4 @@ def test_all_published_figures_hold_on_the_real_files(archive: Archive, empty_ar
     llm_traces("build", "--jobs", "2", "--mirror", mirror, "--offline", cwd=empty_archive.root)
     done = llm_traces("validate", cwd=empty_archive.root)
     assert done.returncode == 0 and "DIFFERS" not in done.stdout, done.stdout
-    assert done.stdout.count("  ok  ") > 100
+    assert done.stdout.count("  ok  ") > 100 and "blocks: len(hash_ids)" in done.stdout

@@ -12,7 +12,7 @@ from .errors import BadUpstream
 from .formats import Layout
 from .mapping import transforms_for
 from .recipe import UpstreamFile, Workload
-from .schema import arrow_schema, offences
+from .schema import arrow_schema, violations
 from .spelling import BadValue
 from .transforms import Transform
 
@@ -84,8 +84,10 @@ class Canonicaliser:
             elif not pa.types.is_dictionary(kind):
                 columns[name] = self._narrowed(file, found, offset, name, columns[name], kind)
         table = pa.RecordBatch.from_arrays([columns[name] for name in self._types], schema=self.schema)
-        for name, index, expected, got in offences(self.table_schema, table):
-            raise self._bad(file, found, offset + index, self._source(file, name), expected, got)
+        for name, expected, mask in violations(self.table_schema, table):
+            if (index := pc.index(mask, True).as_py()) >= 0:
+                got = str(table.column(name)[index].as_py())
+                raise self._bad(file, found, offset + index, self._source(file, name), expected, got)
         return table
 
     def _narrowed(

@@ -139,21 +139,39 @@ def build(
 
 
 @app.command()
-def validate(context: typer.Context, names: Names = None) -> None:
-    """Check what is here: bytes, sha256, and every expectation and published figure, with what was found."""
-    from .terminal import print_figures
+def validate(
+    context: typer.Context,
+    names: Names = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also restore the upstream, and build anew where the upstream is at hand.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results as JUnit XML.")] = None,
+    mirror: Mirror = None,
+) -> None:
+    """Check what is here: integrity, schema, rows, relations, expectations and published figures, all findings."""
+    from .checks.package import package
+    from .fetch import Sources
+    from .findings import write_json, write_junit
+    from .terminal import print_results
     from .validate import validate as check
 
     archive = _archive(context)
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=True) if deep else None
     workloads = [each for each in archive.select(names or ()) if names or archive.is_present(each)]
-    bad = 0
-    for workload in workloads:
-        if archive.is_present(workload):
-            bad += print_figures(workload, check(archive, workload))
-        else:
-            typer.echo(f"{workload}: not here; next: llm-traces get {workload}", err=True)
-            bad += 1
-    typer.echo(f"{len(workloads)} workloads, {bad} findings")
+    absent = [each for each in workloads if not archive.is_present(each)]
+    results = {"package": print_results("package", package(archive))}
+    for each in workloads:
+        if each not in absent:
+            results[str(each)] = print_results(str(each), check(archive, each, sources))
+    for each in absent:
+        typer.echo(f"{each}: not here; next: llm-traces get {each}", err=True)
+    if json:
+        write_json(json, results, __version__)
+    if junit:
+        write_junit(junit, results)
+    bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
+    typer.echo(f"\n{len(workloads)} workloads, {bad} findings")
     if bad:
         raise typer.Exit(FINDINGS)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -72,34 +71,32 @@ def with_sources(
     return {**schema, "fields": fields}
 
 
-def offences(table_schema: Mapping[str, Any], batch: pa.RecordBatch) -> Iterator[tuple[str, int, str, str]]:
-    """What breaks a constraint in a batch: (column, index of the first such row, expected, got)."""
+def violations(table_schema: Mapping[str, Any], batch: pa.RecordBatch) -> Iterator[tuple[str, str, pa.Array]]:
+    """Every constraint of every column, tested on a batch: (column, expected, which rows break it)."""
     for each in table_schema["fields"]:
-        constraints = each.get("constraints", {})
-        column = batch.column(each["name"])
-        tests = []
+        name, constraints, column = each["name"], each.get("constraints", {}), batch.column(each["name"])
         if constraints.get("required"):
-            tests.append((column.is_null(), "a value"))
-        if column.null_count == len(column):
-            values = None
-        elif pa.types.is_list(column.type):
-            values, constraints = None, {}
-        else:
-            values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-        if values is not None:
-            if "minimum" in constraints:
-                tests.append((pc.less(values, constraints["minimum"]), f"at least {constraints['minimum']:,}"))
-            if "maximum" in constraints:
-                tests.append((pc.greater(values, constraints["maximum"]), f"at most {constraints['maximum']:,}"))
-            if "enum" in constraints:
-                allowed = pa.array(constraints["enum"], values.type)
-                outside = pc.and_(values.is_valid(), pc.invert(pc.is_in(values, allowed)))
-                tests.append((outside, f"one of {', '.join(constraints['enum'])}"))
-            if "pattern" in constraints:
-                wrong = pc.invert(pc.match_substring_regex(values, f"^(?:{constraints['pattern']})$"))
-                tests.append((wrong, f"text like {re.escape(constraints['pattern'])}"))
-        for mask, expected in tests:
-            index = pc.index(pc.fill_null(mask, False), True).as_py()
-            if index >= 0:
-                yield each["name"], index, expected, str(column[index].as_py())
-                break
+            yield name, "a value", column.is_null()
+        if pa.types.is_list(column.type) or column.null_count == len(column):
+            continue
+        values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for key, limit in constraints.items():
+            if key in CONSTRAINTS:
+                expected, mask = CONSTRAINTS[key](values, limit)
+                yield name, expected, pc.fill_null(mask, False)
+
+
+CONSTRAINTS: dict[str, Callable[[pa.Array, Any], tuple[str, pa.Array]]] = {
+    "minimum": lambda values, limit: (f"at least {limit:,}", pc.less(values, limit)),
+    "maximum": lambda values, limit: (f"at most {limit:,}", pc.greater(values, limit)),
+    "enum": lambda values, allowed: (
+        f"one of {', '.join(allowed)}",
+        pc.and_(values.is_valid(), pc.invert(pc.is_in(values, pa.array(allowed, values.type)))),
+    ),
+    "pattern": lambda values, regex: (
+        f"text like {regex}",
+        pc.invert(pc.match_substring_regex(values, f"^(?:{regex})$")),
+    ),
+    "minLength": lambda values, length: (f"{length} characters or more", pc.less(pc.utf8_length(values), length)),
+    "maxLength": lambda values, length: (f"{length} characters or less", pc.greater(pc.utf8_length(values), length)),
+}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .catalogue import Entry
-from .recipe import Workload
 
 if TYPE_CHECKING:
-    from .checks.figures import Figure
+    from .checks import Result
 from .verify import told
 
 
@@ -81,11 +81,20 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def print_figures(workload: Workload, figures: Iterable[Figure]) -> int:
-    """Print a line a figure: verdict, name, expected, tolerance, found, source. Returns the number that do not hold."""
-    print(f"\n{workload}")
-    bad = 0
-    for figure in figures:
-        bad += not figure.holds
-        print(f"  {'ok     ' if figure.holds else 'DIFFERS'}  {figure}", flush=True)
-    return bad
+FIGURES = ("relations", "expectations", "published", "provenance")
+
+
+def print_results(subject: str, results: Iterable[Result]) -> list[Result]:
+    """Print a line a figure and a line a finding; other checks that hold are counted. Returns the results."""
+    print(f"\n{subject}")
+    seen: list[Result] = []
+    for family, found in itertools.groupby(results, key=lambda each: each.check):
+        held = 0
+        for result in found:
+            seen.append(result)
+            held += result.holds
+            if family in FIGURES or not result.holds:
+                print(f"  {'ok     ' if result.holds else 'DIFFERS'}  {family:<12}  {result}", flush=True)
+        if family not in FIGURES:
+            print(f"  {'ok     ' if held else '       '}  {family:<12}  {held} checks hold", flush=True)
+    return seen

@@ -5,23 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .archive import Archive
-from .checks.figures import Figure, figures
+from .checks import UNREADABLE, Result, Table
+from .checks.figures import figures
 from .checks.integrity import integrity
+from .checks.provenance import provenance
+from .checks.table import table_checks
 from .errors import Problem
+from .fetch import Sources
 from .recipe import Workload
 
 
-def validate(archive: Archive, workload: Workload) -> Iterator[Figure]:
-    """Integrity, expectations and published figures of a workload whose content is here.
+def validate(archive: Archive, workload: Workload, deep: Sources | None = None) -> Iterator[Result]:
+    """Integrity, schema, rows, relations, expectations and published figures of a workload whose content is here.
+
+    deep  where upstream files come from, for the way back and the way here again; None to leave these out
 
     A damaged file ends the workload's checks: its figures would say nothing. Raises Problem if it was never built.
     """
-    sound = True
     resource = archive.locked.get(str(workload))
     if resource is None:
         raise Problem(str(workload), "was never built", next=f"llm-traces build {workload}")
-    for figure in integrity(archive, resource):
-        sound = sound and figure.holds
-        yield figure
+    sound = True
+    for result in _checks_of_form(archive, workload):
+        sound = sound and result.holds
+        yield result
     if sound:
         yield from figures(workload, archive.root / workload.path)
+    if sound and deep:
+        yield from provenance(archive, workload, deep)
+
+
+def _checks_of_form(archive: Archive, workload: Workload) -> Iterator[Result]:
+    resource = archive.locked[str(workload)]
+    for result in integrity(archive, resource):
+        yield result
+    if isinstance(result.found, str):
+        return  # no footer that could be read
+    try:
+        table = Table(archive.root / workload.path)
+        yield from table_checks(workload, archive.schema(workload), table, resource["facts"]["rows"])
+    except UNREADABLE as error:
+        yield Result("integrity", "every page", "readable", 0, str(error)[:200], "the page's own checksum")
+    except Problem as problem:
+        yield Result("integrity", "what it was built from", "told in the file", 0, problem.message, "llm-traces build")

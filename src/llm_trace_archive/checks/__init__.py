@@ -1,1 +1,96 @@
-"""What is checked of a built table: one file a family of checks."""
+"""What is checked of a built table: one file a family of checks, each of which gives `Result`s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+Value = float | int | str
+NOTHING = "no values"
+# What Arrow raises over bytes that are not what they claim to be (a name that is not UTF-8 is a ValueError).
+UNREADABLE = (OSError, ValueError, pa.ArrowException)
+ROWS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found: the value expected, the largest difference that agrees, and the value found.
+
+    check   the family: integrity, schema, rows, relations, expectations, published or provenance
+    source  who says what is expected
+    column  the column it is about, or empty
+    rows    the first rows that offend, each (0-based number, value)
+    """
+
+    check: str
+    name: str
+    expected: Value
+    tolerance: float
+    found: Value
+    source: str
+    column: str = ""
+    rows: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value found agrees with the one expected."""
+        if isinstance(self.expected, str) or isinstance(self.found, str):
+            return self.expected == self.found
+        return abs(self.found - self.expected) <= self.tolerance
+
+    def __str__(self) -> str:
+        within = f" ± {self.tolerance:g}" if self.tolerance else ""
+        shown = "".join(f", row {row:,}: {value}" for row, value in self.rows)
+        return (
+            f"{self.name}: expected {plain(self.expected)}{within}, found {plain(self.found)}{shown}  ({self.source})"
+        )
+
+
+def plain(value: Value) -> str:
+    """A value for people."""
+    return value if isinstance(value, str) else f"{value:,.10g}" if isinstance(value, float) else f"{value:,}"
+
+
+class Table:
+    """A Parquet file, read a column at a time (each once while it is asked for), or a row group at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: int = pq.read_metadata(path).num_rows
+        self._held: tuple[str, pa.ChunkedArray] | None = None
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """A column; dictionaries as plain text."""
+        if self._held is None or self._held[0] != name:
+            values = pq.read_table(self.path, columns=[name]).column(name)
+            if pa.types.is_dictionary(values.type):
+                values = pc.cast(values, pa.string())
+            self._held = (name, values)
+        return self._held[1]
+
+    def flat(self, name: str) -> pa.ChunkedArray:
+        """A column's values without nulls; of lists, all their elements."""
+        values = self.column(name)
+        return (pc.list_flatten(values) if pa.types.is_list(values.type) else values).drop_null()
+
+    def groups(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Row groups in order, each with the number of its first row; pages are checked against their checksums."""
+        start = 0
+        with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            for index in range(file.num_row_groups):
+                (batch,) = file.read_row_group(index, columns=columns).combine_chunks().to_batches() or (None,)
+                if batch is not None:
+                    yield start, batch
+                    start += batch.num_rows
+
+
+def first_rows(mask: pa.Array, values: pa.Array, start: int, known: tuple[tuple[int, str], ...] = ()) -> Any:
+    """`known` and the first rows of a mask, as `Result.rows` shows them; `start` is the number of the first row."""
+    found = pc.indices_nonzero(pc.fill_null(mask, False)).slice(0, ROWS_SHOWN - len(known)).to_pylist()
+    return (*known, *((start + index, str(values[index].as_py())[:60]) for index in found))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,77 +14,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..recipe import Workload
+from . import NOTHING, Result, Table, Value
+from .relations import relations
 
 HOUR_US = 3_600_000_000
-Value = float | int | str
-NOTHING = "no values"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One figure: what it is of, the value expected, the largest difference that agrees, and the value found."""
-
-    name: str
-    expected: Value
-    tolerance: float
-    found: Value
-    source: str
-
-    @property
-    def holds(self) -> bool:
-        """Whether the value found agrees with the one expected."""
-        if isinstance(self.expected, str) or isinstance(self.found, str):
-            return self.expected == self.found
-        return abs(self.found - self.expected) <= self.tolerance
-
-    def __str__(self) -> str:
-        within = f" ± {self.tolerance:g}" if self.tolerance else ""
-        return f"{self.name}: expected {_plain(self.expected)}{within}, found {_plain(self.found)}  ({self.source})"
-
-
-def _plain(value: Value) -> str:
-    return value if isinstance(value, str) else f"{value:,.10g}" if isinstance(value, float) else f"{value:,}"
-
-
-class Table:
-    """A Parquet file read one column at a time, each once while it is asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: int = pq.read_metadata(path).num_rows
-        self._held: tuple[str, pa.ChunkedArray] | None = None
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        """A column; dictionaries as plain text."""
-        if self._held is None or self._held[0] != name:
-            values = pq.read_table(self.path, columns=[name]).column(name)
-            if pa.types.is_dictionary(values.type):
-                values = pc.cast(values, pa.string())
-            self._held = (name, values)
-        return self._held[1]
-
-    @cached_property
-    def session_hits(self) -> pa.Array:
-        """The hit ratio between consecutive prompts, of each session."""
-        return _session_hits(self.path)
-
-    def flat(self, name: str) -> pa.ChunkedArray:
-        """A column's values without nulls; of lists, all their elements."""
-        values = self.column(name)
-        return (pc.list_flatten(values) if pa.types.is_list(values.type) else values).drop_null()
-
-
-def figures(workload: Workload, path: Path) -> Iterator[Figure]:
+def figures(workload: Workload, path: Path) -> Iterator[Result]:
     """Every expectation and published figure of a workload, computed from its Parquet file."""
     table = Table(path)
-    yield from _expectations(workload.expect, table, f"recipes/{workload.trace}.toml, expect")
+    yield from _expectations(workload.expect, table, workload.properties, f"recipes/{workload.trace}.toml, expect")
     for each in workload.published:
         yield from _published(each, table)
 
 
-def _expectations(expect: Mapping[str, Any], table: Table, source: str) -> Iterator[Figure]:
-    def figure(name: str, expected: Value, found: Value | None) -> Figure:
-        return Figure(name, expected, 0, NOTHING if found is None else found, source)
+def _expectations(
+    expect: Mapping[str, Any], table: Table, properties: Mapping[str, Any], source: str
+) -> Iterator[Result]:
+    def figure(name: str, expected: Value, found: Value | None, column: str = "") -> Result:
+        return Result("expectations", name, expected, 0, NOTHING if found is None else found, source, column)
 
     if "rows" in expect:
         yield figure("rows", expect["rows"], table.rows)
@@ -93,22 +40,24 @@ def _expectations(expect: Mapping[str, Any], table: Table, source: str) -> Itera
         yield figure(
             "order of arrivals", expect["arrivals"], _order(table, expect["arrivals"], expect.get("segments", 0))
         )
+    if "relations" in expect:
+        yield from relations(expect["relations"], table, properties, source)
     if "segments" in expect:
         yield figure("segments", expect["segments"], len(table.flat("segment").unique()))
     for name, count in expect.get("count", {}).items():
-        yield figure(f"count of {name}", count, _count(table, name))
+        yield figure(f"count of {name}", count, _count(table, name), name)
     for name, count in expect.get("distinct", {}).items():
-        yield figure(f"distinct {name}", count, len(table.flat(name).unique()))
+        yield figure(f"distinct {name}", count, len(table.flat(name).unique()), name)
     for name, total in expect.get("sum", {}).items():
-        yield figure(f"sum of {name}", total, pc.sum(table.flat(name)).as_py())
+        yield figure(f"sum of {name}", total, pc.sum(table.flat(name)).as_py(), name)
     for name, (low, high) in expect.get("range", {}).items():
         found = pc.min_max(table.flat(name)).as_py()
-        yield figure(f"smallest {name}", low, found["min"])
-        yield figure(f"largest {name}", high, found["max"])
+        yield figure(f"smallest {name}", low, found["min"], name)
+        yield figure(f"largest {name}", high, found["max"], name)
     for name, values in expect.get("values", {}).items():
         counted = {str(each["values"]): each["counts"] for each in table.flat(name).value_counts().to_pylist()}
         for value in sorted({*values, *counted}):
-            yield figure(f"rows with {name} {value}", values.get(value, 0), counted.get(value, 0))
+            yield figure(f"rows with {name} {value}", values.get(value, 0), counted.get(value, 0), name)
 
 
 def _count(table: Table, name: str) -> int:
@@ -131,7 +80,7 @@ def _order(table: Table, expected: str, segments: int) -> str:
     return "non-decreasing" if expected == "non-decreasing" or pc.min(steps).as_py() == 0 else "strictly increasing"
 
 
-def _published(each: Mapping[str, Any], table: Table) -> Iterator[Figure]:
+def _published(each: Mapping[str, Any], table: Table) -> Iterator[Result]:
     figure, column = each["figure"], each.get("column", "")
     name = figure + (f" {each['q']:g}" if "q" in each else "") + (f" of {column}" if column else "")
     if "window_s" in each:
@@ -143,7 +92,8 @@ def _published(each: Mapping[str, Any], table: Table) -> Iterator[Figure]:
             found = STATISTICS[figure](table, column, each)
         except TypeError:  # Arrow's answer for no values is None
             found = NOTHING
-        yield Figure(name, each["value"], each["tolerance"], NOTHING if found is None else found, each["source"])
+        value = NOTHING if found is None else found
+        yield Result("published", name, each["value"], each["tolerance"], value, each["source"], column)
         return
     keys = table.column(each["by"])
     needed = [column] if column else ["output_tokens", "latency_us"]
@@ -152,7 +102,8 @@ def _published(each: Mapping[str, Any], table: Table) -> Iterator[Figure]:
         mask = pc.equal(pc.cast(keys, pa.string()), key)
         part = {need: values.filter(mask) for need, values in columns.items()}
         found = BY_GROUP[figure](part, column) if len(next(iter(part.values()))) else "no such rows"
-        yield Figure(f"{name} where {each['by']} is {key}", value, each["tolerance"], found, each["source"])
+        told = f"{name} where {each['by']} is {key}"
+        yield Result("published", told, value, each["tolerance"], found, each["source"], column)
 
 
 def _median_high(values: pa.ChunkedArray) -> float:
@@ -185,6 +136,7 @@ def _turns(table: Table) -> pa.Array:
     return pc.value_counts(table.flat("session_id").combine_chunks()).field("counts")
 
 
+@lru_cache(maxsize=1)  # several figures are of it
 def _session_hits(path: Path) -> pa.Array:
     """Of each session, the share of its prompt blocks that a cache of one prompt hits.
 
@@ -260,13 +212,13 @@ STATISTICS: dict[str, Callable[[Table, str, Mapping[str, Any]], Value]] = {
     "succeeded": lambda table, _column, _each: pc.sum(_succeeded(table)).as_py(),
     "succeeded_per_s": lambda table, _column, each: _succeeded_per_s(table, *each["window_s"]),
     "turns_max": lambda table, _column, _each: pc.max(_turns(table)).as_py(),
-    "session_hit_mean": lambda table, _column, _each: float(pc.mean(table.session_hits).as_py()),
-    "session_hit_median": lambda table, _column, _each: _median(table.session_hits),
+    "session_hit_mean": lambda table, _column, _each: float(pc.mean(_session_hits(table.path)).as_py()),
+    "session_hit_median": lambda table, _column, _each: _median(_session_hits(table.path)),
     "session_hit_percentile": lambda table, _column, each: float(
-        pc.quantile(table.session_hits, each["q"] / 100)[0].as_py()
+        pc.quantile(_session_hits(table.path), each["q"] / 100)[0].as_py()
     ),
-    "session_hit_min": lambda table, _column, _each: pc.min(table.session_hits).as_py(),
-    "session_hit_max": lambda table, _column, _each: pc.max(table.session_hits).as_py(),
+    "session_hit_min": lambda table, _column, _each: pc.min(_session_hits(table.path)).as_py(),
+    "session_hit_max": lambda table, _column, _each: pc.max(_session_hits(table.path)).as_py(),
     "prefix_hit_ratio": lambda table, _column, _each: _hit_ratio(table, None),
     "lru_hit_ratio": lambda table, _column, each: _hit_ratio(table, each["share"]),
 }

@@ -1,4 +1,4 @@
-"""Integrity: the bytes here are those of the lock, and they are a Parquet file."""
+"""Integrity: the bytes here are those of the lock, and the link that leads to them is too."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..annex import key
 from ..archive import LOCK, Archive
-from .figures import Figure
+from . import UNREADABLE, Result
 
 
-def integrity(archive: Archive, resource: Mapping[str, Any]) -> Iterator[Figure]:
-    """Size in bytes, sha256 and rows of a resource's file, against the lock."""
-    path = archive.root / resource["path"]
-    yield Figure("bytes", resource["bytes"], 0, path.stat().st_size, LOCK)
+def integrity(archive: Archive, resource: Mapping[str, Any]) -> Iterator[Result]:
+    """Annex key, size in bytes, sha256 and rows of a resource's file, against the lock."""
+
+    def result(name: str, expected: str | int, found: str | int) -> Result:
+        return Result("integrity", name, expected, 0, found, LOCK)
+
+    path, wanted = archive.root / resource["path"], resource["hash"].removeprefix("sha256:")
+    if path.is_symlink():
+        yield result("annex key of the link", key(wanted, resource["bytes"]), path.readlink().name)
+    yield result("bytes", resource["bytes"], path.stat().st_size)
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    yield Figure("sha256", resource["hash"].removeprefix("sha256:"), 0, digest, LOCK)
+        yield result("sha256", wanted, hashlib.file_digest(stream, "sha256").hexdigest())
     try:
         rows: int | str = pq.read_metadata(path).num_rows
-    except (pa.ArrowInvalid, OSError) as error:
+    except UNREADABLE as error:
         rows = f"not a Parquet file: {error}"[:200]
-    yield Figure("rows of the footer", resource["facts"]["rows"], 0, rows, LOCK)
+    yield result("rows of the footer", resource["facts"]["rows"], rows)

@@ -1,0 +1,37 @@
+"""Provenance: the way back to the upstream's pinned bytes, and the way here again from them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import verify
+from ..archive import LOCK, Archive
+from ..build import build_file
+from ..errors import Unavailable
+from ..fetch import Sources
+from ..recipe import Workload
+from ..restore import restored
+from . import Result
+
+
+def provenance(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
+    """Restore every upstream file and compare it with its pin; build anew where the sources have the upstream.
+
+    Raises Problem as restoring and building do.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        written, again = Path(folder) / "restored", Path(folder) / "built.parquet"
+        for each, pieces in restored(workload, archive.root / workload.path) if workload.restores else ():
+            with written.open("wb") as stream:
+                stream.writelines(pieces)
+            kind, pinned = each.pin or ("sha256", "a pin")
+            found = verify.digest(written, kind)[0]
+            yield Result("provenance", f"{each.name}, restored", pinned, 0, found, f"recipes/{workload.trace}.toml")
+        try:
+            built = build_file(archive, workload, again, sources)
+        except Unavailable:
+            return
+        locked = archive.locked[str(workload)]["hash"].removeprefix("sha256:")
+        yield Result("provenance", "built anew from the upstream", locked, 0, built.sha256, LOCK)
