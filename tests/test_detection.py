@@ -17,7 +17,7 @@ import pytest
 
 from conftest import ROOT, Samples, llm_traces
 from llm_trace_archive.archive import Archive
-from llm_trace_archive.checks import Result
+from llm_trace_archive.checks import Result, Table
 from llm_trace_archive.fetch import Sources
 from llm_trace_archive.validate import validate
 from llm_trace_archive.write import METADATA_KEY
@@ -203,6 +203,39 @@ def test_clean_archives_give_no_finding(built: Archive, samples: Samples, tmp_pa
     }  # fmt: skip
     suites = ElementTree.parse(tmp_path / "v.xml").getroot()
     assert [suite.get("failures") for suite in suites] == ["0"] * (1 + len(NAMES))
+
+
+def test_a_row_group_that_claims_too_much_is_not_read(built: Archive, restore: object, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("llm_trace_archive.checks.table.LARGEST_GROUP", 100)
+    monkeypatch.setattr(Table, "groups", None)
+    found = findings(built, "azure-2023/code")
+    assert [each.name for each in found] == ["row groups"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"resources": ' + "[" * 50_000 + "]" * 50_000 + "}", "a gigabyte"],
+    ids=["deep", "nested", "huge"],
+)
+def test_absurd_descriptors_are_refused_quickly(samples: Samples, tmp_path: Path, text: str) -> None:
+    clone = samples.clone(tmp_path)
+    with (clone / "datapackage.json").open("w") as stream:
+        stream.write(text)
+        if text == "a gigabyte":
+            stream.truncate(1 << 30)  # sparse
+    done = llm_traces("validate", cwd=clone)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "git checkout" in done.stderr, done.stderr
+
+
+def test_ten_thousand_resources(samples: Samples, tmp_path: Path) -> None:
+    clone = samples.clone(tmp_path)
+    lock = json.loads((clone / "datapackage.json").read_text())
+    one = lock["resources"][0]
+    lock["resources"] = [one | {"workload": f"w{n}", "name": f"n{n}"} for n in range(10_000)]
+    (clone / "datapackage.json").write_text(json.dumps(lock))
+    done = llm_traces("validate", cwd=clone)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "no such workload" in done.stdout
 
 
 def test_a_descriptor_that_leaves_the_tree_is_found(samples: Samples, tmp_path: Path) -> None:

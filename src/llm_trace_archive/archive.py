@@ -16,6 +16,7 @@ from .errors import BadUse
 from .recipe import Recipe, Workload
 
 LOCK = "datapackage.json"
+LARGEST_JSON = 64 << 20  # a lock of 10,000 resources has a third of it
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,19 @@ class Archive:
 
 def _read_json(root: Path, path: str) -> dict[str, Any]:
     try:
+        size = (root / path).stat().st_size
+        if size > LARGEST_JSON:
+            raise BadUse(
+                path,
+                "is too large to be ours",
+                expected=f"at most {LARGEST_JSON:,} bytes",
+                got=f"{size:,}",
+                next=f"git checkout -- {path}",
+            )
         value = json.loads((root / path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadUse(path, "missing", expected=f"the file in {root}", next=f"git checkout -- {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadUse(path, "can't be read as JSON", reason=str(error), next=f"git checkout -- {path}") from None
     if not isinstance(value, dict):
         raise BadUse(path, "not a JSON object", next=f"git checkout -- {path}")

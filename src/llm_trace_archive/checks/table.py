@@ -15,6 +15,8 @@ from ..restore import held_files
 from ..schema import arrow_schema, violations
 from . import Result, Table, first_rows
 
+LARGEST_GROUP = 256 << 20  # four times what write.py makes; more is refused before it is read
+
 
 def table_checks(workload: Workload, table_schema: Mapping[str, Any], table: Table, rows: int) -> Iterator[Result]:
     """Read every row group once; `rows` is what the lock says. Raises OSError or ArrowInvalid for unreadable pages."""
@@ -30,6 +32,12 @@ def table_checks(workload: Workload, table_schema: Mapping[str, Any], table: Tab
         yield Result("schema", f"type of {name}", wanted, 0, got, source, name)
     if not same:
         return
+    groups = pq.read_metadata(table.path)
+    largest = max((groups.row_group(n).total_byte_size for n in range(groups.num_row_groups)), default=0)
+    limit = f"{LARGEST_GROUP:,} bytes or less"
+    yield Result("schema", "row groups", limit, 0, limit if largest <= LARGEST_GROUP else f"{largest:,} bytes", source)
+    if largest > LARGEST_GROUP:
+        return  # a claim that nobody should make room for
     identity = next(name for name in expected.names if name not in ("trace", "workload"))
     scanned = 0
     counts: dict[tuple[str, str], int] = {}
