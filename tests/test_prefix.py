@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -151,11 +149,8 @@ def test_importing_does_not_load_numba():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_published_ratios_of_mooncake():
-    mirror = os.environ.get("LLM_TRACES_MIRROR")
-    if not mirror:
-        pytest.skip("the published ratios of Mooncake: LLM_TRACES_MIRROR, a folder with the traces, isn't set")
-    lines = (Path(mirror) / "mooncake" / "conversation_trace.jsonl").read_text(encoding="utf-8").splitlines()
+def test_published_ratios_of_mooncake(mirror):
+    lines = (mirror / "mooncake" / "conversation_trace.jsonl").read_text(encoding="utf-8").splitlines()
     trace = pa.chunked_array([[json.loads(line)["hash_ids"] for line in lines]], LISTS)
     reuse = hit_ratios(trace, (0.01, 0.05, 0.1, 0.25, 0.5))
     assert round(reuse.unlimited, 3) == 0.366

@@ -21,7 +21,8 @@ from golden_files import assert_golden
 from llm_trace_archive import describe, download, restore, verify
 from llm_trace_archive.archive import Archive
 from llm_trace_archive.build import build, build_file
-from llm_trace_archive.checks.figures import STATISTICS, Table
+from llm_trace_archive.checks import Table
+from llm_trace_archive.checks.figures import STATISTICS, session_hits
 from llm_trace_archive.errors import BadUpstream, BadUse, Unavailable
 from llm_trace_archive.fetch import Sources
 from llm_trace_archive.recipe import UpstreamFile, Workload
@@ -330,7 +331,7 @@ def test_hits_are_those_of_the_prompt_before_in_the_same_conversation(tmp_path: 
     for groups in (100, 1):
         pq.write_table(pa.table(columns, names), tmp_path / "t.parquet", row_group_size=groups)
         table = Table(tmp_path / "t.parquet")
-        assert table.session_hits.to_pylist() == [(2 + 1 + 1) / 12, 0.0]
+        assert session_hits(table).to_pylist() == [(2 + 1 + 1) / 12, 0.0]
         assert STATISTICS["session_hit_mean"](table, "", {}) == pytest.approx(1 / 6)
 
 

@@ -63,6 +63,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: int = pq.read_metadata(path).num_rows
+        self.memo: dict[str, pa.Array] = {}  # what several figures are of
         self._held: tuple[str, pa.ChunkedArray] | None = None
 
     def column(self, name: str) -> pa.ChunkedArray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -136,27 +135,29 @@ def _turns(table: Table) -> pa.Array:
     return pc.value_counts(table.flat("session_id").combine_chunks()).field("counts")
 
 
-@lru_cache(maxsize=1)  # several figures are of it
-def _session_hits(path: Path) -> pa.Array:
+def session_hits(table: Table) -> pa.Array:
     """Of each session, the share of its prompt blocks that a cache of one prompt hits.
 
     That is: the blocks that lead the prompt before as well. A sub-agent is a conversation of its own within its
     session, and the first prompt of a conversation hits none. Row group by row group, as ids are many.
     """
-    table = pq.ParquetFile(path)
-    names = [name for name in ("session_id", "agent_id", "hash_ids") if name in table.schema_arrow.names]
+    if "session_hits" in table.memo:
+        return table.memo["session_hits"]
+    file = pq.ParquetFile(table.path)
+    names = [name for name in ("session_id", "agent_id", "hash_ids") if name in file.schema_arrow.names]
     before: dict[tuple[str, ...], pa.Array] = {}
     hits: Counter[str] = Counter()
     blocks: Counter[str] = Counter()
-    for group in range(table.num_row_groups):
-        for batch in table.read_row_group(group, names).to_batches():
+    for group in range(file.num_row_groups):
+        for batch in file.read_row_group(group, names).to_batches():
             *keys, ids = (batch.column(name) for name in names)
             for index, key in enumerate(zip(*(each.to_pylist() for each in keys), strict=True)):
                 found = ids[index].values
                 hits[key[0]] += _shared(before.get(key), found)
                 blocks[key[0]] += len(found)
                 before[key] = found
-    return pa.array([hits[session] / blocks[session] for session in blocks if blocks[session]])
+    table.memo["session_hits"] = pa.array([hits[each] / blocks[each] for each in blocks if blocks[each]])
+    return table.memo["session_hits"]
 
 
 def _shared(before: pa.Array | None, ids: pa.Array) -> int:
@@ -212,13 +213,13 @@ STATISTICS: dict[str, Callable[[Table, str, Mapping[str, Any]], Value]] = {
     "succeeded": lambda table, _column, _each: pc.sum(_succeeded(table)).as_py(),
     "succeeded_per_s": lambda table, _column, each: _succeeded_per_s(table, *each["window_s"]),
     "turns_max": lambda table, _column, _each: pc.max(_turns(table)).as_py(),
-    "session_hit_mean": lambda table, _column, _each: float(pc.mean(_session_hits(table.path)).as_py()),
-    "session_hit_median": lambda table, _column, _each: _median(_session_hits(table.path)),
+    "session_hit_mean": lambda table, _column, _each: float(pc.mean(session_hits(table)).as_py()),
+    "session_hit_median": lambda table, _column, _each: _median(session_hits(table)),
     "session_hit_percentile": lambda table, _column, each: float(
-        pc.quantile(_session_hits(table.path), each["q"] / 100)[0].as_py()
+        pc.quantile(session_hits(table), each["q"] / 100)[0].as_py()
     ),
-    "session_hit_min": lambda table, _column, _each: pc.min(_session_hits(table.path)).as_py(),
-    "session_hit_max": lambda table, _column, _each: pc.max(_session_hits(table.path)).as_py(),
+    "session_hit_min": lambda table, _column, _each: pc.min(session_hits(table)).as_py(),
+    "session_hit_max": lambda table, _column, _each: pc.max(session_hits(table)).as_py(),
     "prefix_hit_ratio": lambda table, _column, _each: _hit_ratio(table, None),
     "lru_hit_ratio": lambda table, _column, each: _hit_ratio(table, each["share"]),
 }

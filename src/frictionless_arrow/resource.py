@@ -1,0 +1,191 @@
+"""Which resources are validated by columns, and what their report says: the same as stock frictionless would."""
+
+from __future__ import annotations
+
+import logging
+import os
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frictionless import Checklist, FrictionlessException, Report, Resource, errors, helpers, settings, system
+from frictionless.resources import FileResource, TableResource
+
+if TYPE_CHECKING:
+    from frictionless import Error
+
+    from .judge import Rows
+    from .source import Source
+
+CHUNK = 2**20
+OBJECTS = Path(".git", "annex", "objects").parts
+
+log = logging.getLogger("frictionless_arrow")
+
+
+class ByColumn(Resource):
+    """What file and table resources have in common: a local Parquet file is validated by columns."""
+
+    def validate(
+        self,
+        checklist: Checklist | None = None,
+        *,
+        name: str | None = None,
+        on_row: Any = None,
+        parallel: bool = False,
+        limit_rows: int | None = None,
+        limit_errors: int = settings.DEFAULT_LIMIT_ERRORS,
+    ) -> Report:
+        """Validate the resource; see `frictionless.Resource.validate`."""
+        timer = helpers.Timer()  # type: ignore[no-untyped-call]
+        options = {"name": name, "on_row": on_row, "parallel": parallel, "limit_rows": limit_rows}
+        try:
+            if not self._is_ours():
+                return super().validate(checklist, limit_errors=limit_errors, **options)
+            self.to_descriptor(validate=True)
+            path = self._safe_path()
+            if path.exists():
+                return self._validate(path, timer, checklist or Checklist(), on_row, limit_rows, limit_errors)
+            if _annexed(path) and "trace" in self.custom and "workload" in self.custom:
+                return self._absent(timer)
+        except FrictionlessException as exception:
+            return _report(self, timer, errors=exception.to_errors())
+        return super().validate(checklist, limit_errors=limit_errors, **options)
+
+    def open_source(self) -> Source | None:
+        """The Parquet file, or None if this is none that is read by columns."""
+        return _open(self._safe_path()) if self._is_ours() else None
+
+    def _is_ours(self) -> bool:
+        return (
+            self.format in ("parquet", "parq")
+            and self.scheme in ("file", "", None)
+            and self.closed
+            and not (self.memory or self.remote or self.multipart or self.compression)
+            and not self.dialect.to_descriptor()
+            and (self.type == "table" or bool(self.schema))
+        )
+
+    def _safe_path(self) -> Path:
+        """The path, unless it is a link out of the package other than into the annex of the package's repository."""
+        path = Path(str(self.normpath).removeprefix("file://"))
+        # The folder of a package in the current one is not told, and a worker of `--parallel` not that it is a package.
+        package = self.basepath or ("" if self.package or parent_process() else None)
+        if system.trusted or package is None or path.resolve().is_relative_to(Path(package).resolve()):
+            return path
+        objects = _annexed(path)
+        if objects is None or not path.resolve().is_relative_to(objects.resolve()):
+            note = f'path "{self.path}" is not safe: it is a link to outside of the package (--trusted allows it)'
+            raise FrictionlessException(errors.ResourceError(note=note))
+        return path
+
+    def _absent(self, timer: Any) -> Report:
+        """Valid, for nothing that is here is wrong; and said aloud, for nothing was checked."""
+        get = f"llm-traces get {self.custom['trace']}/{self.custom['workload']}"
+        warning = f"nothing was checked: the content of {self.path} is not here; get it with: {get}"
+        log.warning("%s: %s", self.name, warning)
+        return _report(self, timer, warnings=[warning])
+
+    def _validate(
+        self, path: Path, timer: Any, checklist: Checklist, on_row: Any, limit_rows: int | None, limit: int
+    ) -> Report:
+        from .judge import Judge
+
+        found: list[Error] = []
+        warnings: list[str] = []
+        partial = False
+        if self.hash and helpers.parse_resource_hash_v1(self.hash)[0] not in ("md5", "sha256"):
+            warnings.append("hash is ignored; supported algorithms: md5/sha256")
+        source = _open(path)
+        if not source.labels:
+            raise FrictionlessException(errors.SourceError(note="the source is empty"))
+        judge = Judge(self, source, limit_rows, everything=bool(on_row or checklist.checks))
+        with judge.rows as rows:
+            self._read_bytes(rows)
+            checks = checklist.connect(rows)
+            for check in list(checks):
+                for error in check.validate_start():
+                    if error.type == "check-error":
+                        checks.remove(check)
+                    if checklist.match(error):
+                        found.append(error)
+            stream = judge.stream()
+            position = 0
+            while True:
+                try:
+                    position, row = next(stream)
+                except StopIteration:
+                    position = judge.scanned
+                    break
+                except FrictionlessException as exception:
+                    found.append(exception.error)
+                    continue
+                for check in checks:
+                    found.extend(error for error in check.validate_row(row) if checklist.match(error))
+                if on_row:
+                    on_row(row)
+                if limit_rows and position >= limit_rows:
+                    break
+                if limit and len(found) >= limit:
+                    found = found[:limit]
+                    warnings.append(f"reached error limit: {limit}")
+                    partial = True
+                    break
+            if limit_rows and position >= limit_rows and not partial:
+                warnings.append(f"reached row limit: {limit_rows}")
+                partial = True
+            rows.stats.rows = position
+            if not partial:
+                for check in checks:
+                    found.extend(error for error in check.validate_end() if checklist.match(error))
+            self.stats = rows.stats
+            return _report(self, timer, labels=rows.labels, errors=found, warnings=warnings)
+
+    def _read_bytes(self, rows: Rows) -> None:
+        """Count and hash the bytes if the descriptor says what they should be."""
+        if self.hash is None and self.bytes is None:
+            return
+        with FileResource(path=self.path, basepath=self.basepath) as file:
+            while file.byte_stream.read1(CHUNK):
+                pass
+            rows.stats.md5, rows.stats.sha256, rows.stats.bytes = file.stats.md5, file.stats.sha256, file.stats.bytes
+
+
+class ParquetFile(ByColumn, FileResource):
+    """A file resource; with a Parquet file and a schema, the schema is checked as well as bytes and hash."""
+
+    type = "file"
+    datatype = "file"
+
+
+class ParquetTable(ByColumn, TableResource):
+    """A table resource; a Parquet table is checked without pandas, and its bytes and hash are checked too."""
+
+    type = "table"
+    datatype = "table"
+
+
+def _report(resource: Resource, timer: Any, **said: Any) -> Report:
+    report: Report = Report.from_validation_task(resource, time=timer.time, **said)
+    return report
+
+
+def _open(path: Path) -> Source:
+    from .source import REFUSED, Source, refusal
+
+    try:
+        return Source(str(path))
+    except (*REFUSED, AttributeError) as error:
+        raise refusal(error) from error
+
+
+def _annexed(path: Path) -> Path | None:
+    """The folder of the annex a link leads into, if it is that of the repository the link is in."""
+    if not path.is_symlink():
+        return None
+    folder = path.absolute().parent
+    target = Path(os.path.normpath(folder / path.readlink()))
+    for root in (folder, *folder.parents):
+        if target.is_relative_to(root.joinpath(*OBJECTS)):
+            return root / OBJECTS[0]
+    return None
