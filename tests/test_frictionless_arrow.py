@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import hashlib
 import json
 import os
 import subprocess
@@ -583,6 +584,25 @@ def test_bytes_and_hash_of_a_table_are_checked(tmp_path: Path) -> None:
     with stock():
         assert validate(wrong) == ["byte-count"]
         assert validate(right) == ["byte-count"]
+
+
+@pytest.mark.parametrize("at", [100, -100])
+def test_the_hash_of_a_file_that_cannot_be_read_is_checked_too(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": range(1000)}), path)
+    content = bytearray(path.read_bytes())
+    digest = hashlib.sha256(content).hexdigest()
+    content[at : at + 40] = bytes(40)
+    path.write_bytes(content)
+    descriptor = {"name": "t", "type": "file", "path": path.name, "hash": f"sha256:{digest}"}
+    descriptor["schema"] = {"fields": [{"name": "a", "type": "integer"}]}
+    report = Resource.from_descriptor(descriptor, basepath=str(tmp_path)).validate()
+    assert kinds(report) == ["source-error", "hash-count"]
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.parquet")
+    assert kinds(by_columns(tmp_path / "t.parquet", {"fields": [{"name": "a", "type": "integer"}]})) == ["source-error"]
 
 
 def test_rows_and_fields_of_a_file_are_counted(tmp_path: Path) -> None:

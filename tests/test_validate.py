@@ -146,7 +146,7 @@ def test_validate_prints_all_and_finds_damage(samples: Samples, tmp_path: Path) 
     assert "DIFFERS  integrity     sha256: expected" in done.stdout.split("\nkavier/decode")[1].split("\nkavier/")[0]
     path.write_bytes(b"PAR1")
     done = llm_traces("validate", "kavier/decode", cwd=clone)
-    assert done.returncode == 1 and "not a Parquet file" in done.stdout and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "DIFFERS  integrity     bytes" in done.stdout and "Traceback" not in done.stderr
     done = llm_traces("validate", "burstgpt/1", cwd=clone)
     assert done.returncode == 1 and "burstgpt/1: not here; next: llm-traces get burstgpt/1" in done.stderr
 

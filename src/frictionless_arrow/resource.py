@@ -45,7 +45,11 @@ class ByColumn(Resource):
             self.to_descriptor(validate=True)
             path = self._safe_path()
             if path.exists():
-                return self._validate(path, timer, checklist or Checklist(), on_row, limit_rows, limit_errors)
+                checklist = checklist or Checklist()
+                try:
+                    return self._validate(path, timer, checklist, on_row, limit_rows, limit_errors)
+                except FrictionlessException as exception:
+                    return _report(self, timer, errors=[*exception.to_errors(), *self._wrong_bytes(path, checklist)])
             if _annexed(path) and "trace" in self.custom and "workload" in self.custom:
                 return self._absent(timer)
         except FrictionlessException as exception:
@@ -96,6 +100,8 @@ class ByColumn(Resource):
         partial = False
         if self.hash and helpers.parse_resource_hash_v1(self.hash)[0] not in ("md5", "sha256"):
             warnings.append("hash is ignored; supported algorithms: md5/sha256")
+        if not path.is_file():  # to open a pipe would be to wait
+            raise FrictionlessException(errors.SourceError(note=f'path "{self.path}" is not a file'))
         source = _open(path)
         if not source.labels:
             raise FrictionlessException(errors.SourceError(note="the source is empty"))
@@ -140,6 +146,16 @@ class ByColumn(Resource):
                     found.extend(error for error in check.validate_end() if checklist.match(error))
             self.stats = rows.stats
             return _report(self, timer, labels=rows.labels, errors=found, warnings=warnings)
+
+    def _wrong_bytes(self, path: Path, checklist: Checklist) -> list[Error]:
+        """Of a file that can't be read as a table: whether it is at least the file that the descriptor means."""
+        if (self.hash is None and self.bytes is None) or not path.is_file():
+            return []
+        file = FileResource(path=self.path, basepath=self.basepath, hash=self.hash, bytes=self.bytes)
+        picked = Checklist(pick_errors=checklist.pick_errors, skip_errors=checklist.skip_errors)
+        found: list[Error] = file.validate(picked).task.errors
+        self.stats = file.stats
+        return found
 
     def _read_bytes(self, rows: Rows) -> None:
         """Count and hash the bytes if the descriptor says what they should be."""

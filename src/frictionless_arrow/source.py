@@ -52,7 +52,7 @@ class Source:
         self._batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES // width))
         self._schema = self._file.schema_arrow
         # Texts stay dictionaries: one long text that many rows share would not fit in memory once a row. Those in lists
-        # can't, as Arrow does not put together nested dictionaries; it stops at 2 GiB of them.
+        # can't, as Arrow does not put together the nested dictionaries of several row groups.
         texts = [field.name for field in self._schema if is_text(field.type) or pa.types.is_binary(field.type)]
         self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20, read_dictionary=texts)
         self._shown = _shown(self._schema)

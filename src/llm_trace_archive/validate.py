@@ -37,10 +37,10 @@ def validate(archive: Archive, workload: Workload, deep: Sources | None = None) 
 
 def _checks_of_form(archive: Archive, workload: Workload) -> Iterator[Result]:
     resource = archive.locked[str(workload)]
-    for result in integrity(archive, resource):
-        yield result
-    if isinstance(result.found, str):
-        return  # no footer that could be read
+    results = list(integrity(archive, resource))
+    yield from results
+    if isinstance(results[-1].found, str):
+        return  # integrity ended with a sha256 that differs or a footer that can't be read
     try:
         table = Table(archive.root / workload.path)
         yield from table_checks(workload, archive.schema(workload), table, resource["facts"]["rows"])
