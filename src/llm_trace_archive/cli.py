@@ -115,7 +115,7 @@ def build(
 
     archive = _archive(context)
     workloads = archive.select(names or ())
-    with Progress(len(workloads)) as progress:
+    with Progress() as progress:
         sources = Sources(
             cache=cache_folder(),
             mirror=mirror,

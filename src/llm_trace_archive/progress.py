@@ -17,8 +17,7 @@ from .recipe import Workload
 class Progress:
     """Context manager around a build; its methods may be called from any thread."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self) -> None:
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._bars: Any = None

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,6 @@ class Recipe:
     anomalies: tuple[Mapping[str, str], ...]
     doi: str | None = None
     derived_from: str | None = None
-    raw: Mapping[str, Any] = field(repr=False, default_factory=dict)
 
     def workload(self, name: str) -> Workload:
         """The workload of that name. Raises BadUse, which lists those there are."""

@@ -134,7 +134,6 @@ def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
         anomalies=tuple(raw.get("anomalies", ())),
         workloads=tuple(_workload(raw, each, origin, path.parent) for each in raw["workloads"]),
         derived_from=raw.get("derived_from"),
-        raw=raw,
     )
 
 

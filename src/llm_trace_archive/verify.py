@@ -44,13 +44,8 @@ def told(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def sniff(path: Path) -> str:
-    """What a wrong file seems to be, such as "an HTML page, not the data"; "" if nothing is known. Raises OSError."""
-    sign = _sign(path)
-    return sign[0] if sign else ""
-
-
 def _sign(path: Path) -> tuple[str, tuple[str, ...]] | None:
+    """What a file seems to be by its first bytes, and the endings of names that this fits; None if nothing is known."""
     with path.open("rb") as content:
         head = content.read(HEAD)
     if not head:
