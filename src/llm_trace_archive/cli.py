@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
-from .archive import Archive, cache_folder
+from .archive import cache_folder
 from .errors import FINDINGS, Problem
+from .options import Mirror, Names, Offline, archive_of
+from .release import commands as release
 
 app = typer.Typer(
     name="llm-traces",
@@ -22,23 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(release.app, name="release")
 INTERRUPTED = 130
-
-Names = Annotated[list[str] | None, typer.Argument(metavar="[TRACE[/WORKLOAD] ...]", show_default=False)]
-Mirror = Annotated[
-    str | None,
-    typer.Option(
-        envvar="LLM_TRACES_MIRROR",
-        metavar="DIR|URL",
-        help="Folder or URL with upstream files, <mirror>/<trace>/<file>, used before the internet.",
-    ),
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Try no URL.")]
-
-
-def _archive(context: typer.Context) -> Archive:
-    start = context.find_root().params.get("archive")
-    return Archive.find(Path(start) if start else None)
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,7 +53,7 @@ def list_(context: typer.Context, names: Names = None) -> None:
     from .catalogue import entries
     from .terminal import print_table
 
-    archive = _archive(context)
+    archive = archive_of(context)
     rows = [
         (
             str(each.workload) + (" (synthetic)" if each.recipe.synthetic else ""),
@@ -92,7 +79,7 @@ def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="T
     from .catalogue import entries
     from .terminal import print_info
 
-    archive = _archive(context)
+    archive = archive_of(context)
     print_info(list(entries(archive, archive.select([trace]))))
 
 
@@ -113,7 +100,7 @@ def build(
     from .fetch import Sources
     from .progress import Progress
 
-    archive = _archive(context)
+    archive = archive_of(context)
     workloads = archive.select(names or ())
     with Progress() as progress:
         sources = Sources(
@@ -156,7 +143,7 @@ def validate(
     from .terminal import print_results
     from .validate import validate as check
 
-    archive = _archive(context)
+    archive = archive_of(context)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=True) if deep else None
     workloads = [each for each in archive.select(names or ()) if names or archive.is_present(each)]
     absent = [each for each in workloads if not archive.is_present(each)]
@@ -182,7 +169,7 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None) -> None:
     from .fetch import Sources
     from .pin import pin as renew
 
-    archive = _archive(context)
+    archive = archive_of(context)
     found = renew(archive, archive.select(names or ()), Sources(cache=cache_folder(), mirror=mirror), typer.echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.changed}):
         typer.echo(f"{recipe}: written; review it with git diff {recipe}, then llm-traces build {Path(recipe).stem}")
@@ -193,7 +180,7 @@ def describe(context: typer.Context) -> None:
     """Write datapackage.json and the generated parts of the README anew from recipes, schemas and lock."""
     from .describe import describe as write
 
-    package = write(_archive(context))
+    package = write(archive_of(context))
     typer.echo(f"datapackage.json: {len(package['resources'])} resources")
 
 
@@ -211,7 +198,7 @@ def restore(
     """Write the upstream file of a workload again, byte for byte, and compare it with its pin."""
     from .restore import restore_to
 
-    archive = _archive(context)
+    archive = archive_of(context)
     workloads = archive.select([name])
     if len(workloads) != 1:
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
@@ -226,7 +213,7 @@ def setup(context: typer.Context) -> None:
     """Prepare a clone for `datalad get`: git-annex, our special remote, and what the lock knows. Twice does no harm."""
     from .annex import setup as prepare
 
-    for line in prepare(_archive(context)) or ["nothing to do: the clone is ready"]:
+    for line in prepare(archive_of(context)) or ["nothing to do: the clone is ready"]:
         typer.echo(line)
 
 
@@ -237,7 +224,7 @@ def get(context: typer.Context, names: Names = None, mirror: Mirror = None) -> N
 
     if mirror:  # the special remote reads it, and git-annex runs that
         os.environ["LLM_TRACES_MIRROR"] = mirror
-    archive = _archive(context)
+    archive = archive_of(context)
     locked = archive.locked
     workloads = [each for each in archive.select(names or ()) if names or str(each) in locked]
     fetch(archive, workloads)
@@ -258,7 +245,7 @@ def samples(
     """Write look-alike upstream files in their upstream's spelling, and an archive with recipes for them."""
     from .samples import sample_archive
 
-    made = sample_archive(_archive(context), folder, mirror, base_url, rows, trace or None)
+    made = sample_archive(archive_of(context), folder, mirror, base_url, rows, trace or None)
     typer.echo(
         f"{made.root}: {len(made.select())} workloads; next: llm-traces --archive {folder} build --mirror {mirror}"
     )
@@ -269,7 +256,7 @@ def demo(context: typer.Context) -> None:
     """Build an archive of look-alikes in a throwaway folder, clone it, and open the three doors on the clone."""
     from .demo import run
 
-    run(_archive(context))
+    run(archive_of(context))
 
 
 class _InterruptedError(BaseException):
