@@ -26,3 +26,12 @@ class Release:
     doi: str = ""
     concept_doi: str = ""
     urls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a target says of a file it holds: size in bytes, and a digest of kind "sha256", "md5" or "git_blob"."""
+
+    bytes: int
+    kind: str
+    digest: str
