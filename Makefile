@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/llm-traces demo
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses=auto $(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
