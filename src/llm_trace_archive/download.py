@@ -1,4 +1,8 @@
-"""Bring one URL to one file: https only, resumed by Range, retried with growing pauses, never longer than it may be."""
+"""Bring one URL to one file: https only, resumed by Range, retried with growing pauses, never longer than it may be.
+
+A limit of the bytes a second is `rate`'s. Proxies are those of the environment, but this machine is asked directly:
+http is allowed there only because nothing of it leaves the machine.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from . import __version__
+from .rate import rate
 
 if TYPE_CHECKING:
     import requests
@@ -27,6 +32,7 @@ AGENT = f"llm-trace-archive/{__version__} (+https://github.com/llm-trace-archive
 BLOCK = 16 << 10  # bytes a read: the most that a cut connection or a kill costs
 LIMIT = 16 << 30  # bytes: where a body of unknown size is taken for an endless one
 REDIRECTS = 10
+SLOWEST = 1 << 10  # bytes that must come while `Patience.read` seconds are spent waiting for them
 
 dead: dict[str, str] = {}  # host: why it could not be reached; holds for the rest of the process
 
@@ -47,6 +53,10 @@ class Again(Failed):
         self.pause = pause
 
 
+class Slow(Again):
+    """So few bytes came that they don't count as getting on."""
+
+
 class Unreachable(Again):
     """No server answers there: hardly worth another try."""
 
@@ -55,8 +65,9 @@ class Unreachable(Again):
 class Patience:
     """How long a server is waited for; all times in seconds.
 
-    `tries` counts those in a row that brought no new byte. Pauses double from `first_pause` to `longest_pause`, which
-    is also the most that a server's Retry-After is granted. `connect` and `read` are what one try waits for an answer.
+    `tries` counts those in a row that brought no new byte, or next to none. Pauses double from `first_pause` to
+    `longest_pause`, which is also the most that a server's Retry-After is granted. `connect` and `read` are what one
+    try waits for an answer.
     """
 
     tries: int = 5
@@ -84,12 +95,13 @@ def permitted(url: str, before: str = "") -> str:
         raise Failed("not a URL") from None
     if host and parts.scheme == "https":
         return url
-    if parts.scheme == "http" and _is_loopback(host) and not before.startswith("https:"):
+    if parts.scheme == "http" and is_loopback(host) and not before.startswith("https:"):
         return url
     raise Failed(f"redirected to {bare(url)}, which is refused: not https" if before else "refused: not https")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
@@ -120,6 +132,8 @@ class Download:
     _asked: float = field(default=0, init=False)
     _is_unreachable: bool = field(default=False, init=False)
     _host: str = field(default="", init=False)
+    _tag: str = field(default="", init=False)  # the ETag of what `path` holds, if this run fetched it
+    _total: int | None = field(default=None, init=False)  # and the size it was said to have
 
     def run(self) -> None:
         """Fetch the URL, until its body came to its end or grew too long.
@@ -168,7 +182,7 @@ class Download:
             self._once(session)
         except Again as failure:
             have = self._have()
-            self._idle = 1 if have > self._most else self._idle + 1
+            self._idle = 1 if have > self._most and not isinstance(failure, Slow) else self._idle + 1
             self._most = max(self._most, have)
             self._asked, self._is_unreachable = failure.pause, isinstance(failure, Unreachable)
             raise
@@ -180,11 +194,14 @@ class Download:
             self.joined = bool(have) and status == 206 and self._goes_on(response, have)
             if have and status in (206, 416) and not self.joined:
                 self.path.unlink()
+                self._tag, self._total = "", None
                 raise Again(f"HTTP {status} does not go on where the last try ended")
             if status in (408, 429) or status >= 500:
                 raise Again(_status(response), _retry_after(response))
             if status != 200 and not self.joined:
                 raise Failed(_status(response))
+            if not self.joined:
+                self._tag, self._total = response.headers.get("ETag", ""), _length(response)
             self._read(response, have if self.joined else 0)
 
     def _open(self, session: requests.Session, have: int) -> requests.Response:
@@ -193,6 +210,8 @@ class Download:
 
         url = permitted(self.url)
         headers = {"Range": f"bytes={have}-"} if have else {}
+        if have and self._tag.startswith('"'):  # a weak one is not allowed there
+            headers["If-Range"] = self._tag
         timeout = (self.patience.connect, self.patience.read)
         for _ in range(REDIRECTS + 1):
             self._host = urlsplit(url).netloc.rpartition("@")[2]
@@ -200,19 +219,28 @@ class Download:
                 raise Failed(dead[self._host])
             try:
                 # By hand, because requests would follow from https to http.
-                response = session.get(url, headers=headers, timeout=timeout, stream=True, allow_redirects=False)
+                response = session.get(
+                    url, headers=headers, timeout=timeout, stream=True, allow_redirects=False, proxies=_direct(url)
+                )
             except (requests.RequestException, HTTPError) as error:
                 raise self._told(error) from None
             if not response.is_redirect:
                 return response
             response.close()
-            url = permitted(urljoin(url, response.headers["Location"]), url)
+            try:
+                url = permitted(urljoin(url, response.headers["Location"]), url)
+            except ValueError:
+                raise Failed("redirected to what is not a URL") from None
         raise Failed(f"more than {REDIRECTS} redirects")
 
     def _goes_on(self, response: requests.Response, have: int) -> bool:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-        right_size = span is not None and (self.size is None or span[2] in ("*", str(self.size)))
-        return span is not None and int(span[1]) == have and right_size and _length(response) is not None
+        span = _SPAN.fullmatch(response.headers.get("Content-Range", "").strip())
+        if span is None or int(span[1]) != have or _length(response) is None:
+            return False
+        tag = response.headers.get("ETag", "")
+        is_same = not tag or not self._tag or tag == self._tag
+        size = self._total if self.size is None else self.size
+        return is_same and (size is None or span[2] in ("*", str(size)))
 
     def _read(self, response: requests.Response, have: int) -> None:
         import requests
@@ -224,33 +252,58 @@ class Download:
         limit = LIMIT if self.size is None else self.size
         with self.path.open("ab" if have else "wb") as out:
             try:
-                for block in response.iter_content(BLOCK):
-                    out.write(block)
-                    have += len(block)
+                for block in self._blocks(response):
+                    have += out.write(block[: limit + 1 - have])
                     self.progress(have, self.size or announced)
                     if have > limit:
                         self.whole = False
                         break
                     self._halt()
+            except Slow as failure:
+                raise Slow(f"{failure} after {have} {end}") from None
             except (requests.RequestException, HTTPError) as error:
                 raise Again(f"{self._told(error)} after {have} {end}") from None
-            out.flush()
-            os.fsync(out.fileno())
+            finally:
+                out.flush()
+                os.fsync(out.fileno())
         if not self.whole:
             return
         if announced is not None and have < announced:
             raise Again(f"the connection broke after {have} {end}")
         total = response.headers.get("Content-Range", "").rpartition("/")[2]
-        if total.isdecimal() and have < int(total):
+        if _is_number(total) and have < int(total):
             raise Again(f"the server gave {have} of {total} bytes")
+
+    def _blocks(self, response: requests.Response) -> Iterator[bytes]:
+        """What of the body has come, again and again; at the pace that is allowed, and not at a snail's."""
+        # A body encoded though we asked for it as it is: one that is as long as the file should be is the file itself,
+        # which some servers call encoded by its name (.gz).
+        as_it_is = self.size is not None and response.headers.get("Content-Length") == str(self.size)
+        limit, stop = rate(), self.stop or threading.Event()
+        waited, came = 0.0, 0
+        while True:
+            began = time.monotonic()
+            block: bytes = response.raw.read1(BLOCK, decode_content=not as_it_is)
+            waited, came = waited + time.monotonic() - began, came + len(block)
+            if not block:
+                return
+            yield block
+            if waited >= self.patience.read:
+                if came < SLOWEST:
+                    raise Slow(f"only {came} bytes in {waited:.0f} s")
+                waited, came = 0.0, 0
+            if limit:
+                limit.pay(len(block), stop)
 
     def _told(self, error: BaseException) -> Failed:
         """In our words: those of the libraries may hold a proxy's password or a signed URL."""
         import requests
+        from urllib3.exceptions import DecodeError
 
         causes = tuple(_causes(error))
         if isinstance(error, requests.exceptions.ProxyError):
-            return Unreachable("the proxy can't be reached")
+            answer = re.search(r"Tunnel connection failed: (\d{3})", str(error))
+            return Unreachable(f"the proxy answered HTTP {answer[1]}" if answer else "the proxy can't be reached")
         if any(isinstance(cause, socket.gaierror) for cause in causes):
             return Unreachable("the name can't be resolved")
         if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
@@ -261,7 +314,7 @@ class Download:
             return Failed("its TLS certificate is not valid")
         if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
             return Again(f"no answer for {self.patience.read:g} s")
-        if isinstance(error, requests.exceptions.ContentDecodingError):
+        if isinstance(error, DecodeError):
             return Again("an encoded body that can't be decoded")
         if isinstance(error, ValueError):  # how requests marks what is wrong with a URL
             return Failed("not a URL")
@@ -278,21 +331,36 @@ def _status(response: requests.Response) -> str:
     return f"HTTP {response.status_code} {response.reason or ''}".rstrip()
 
 
+def _direct(url: str) -> dict[str, str] | None:
+    """What tells requests to use no proxy, if the URL is on this machine."""
+    host = urlsplit(url).hostname or ""
+    return {"no_proxy": host} if is_loopback(host) else None
+
+
+# Of a header as long as a server may send, int() would refuse thousands of digits with a ValueError.
+_SPAN = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,18}", text) is not None
+
+
 def _length(response: requests.Response) -> int | None:
     """Bytes of this answer's body, if announced; an encoded body has another size once decoded."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         return None
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+    return int(length) if _is_number(length) else None
 
 
 def _retry_after(response: requests.Response) -> float:
+    """Seconds that the server asks for; how many are granted is `Patience`'s, as its clock may be another."""
     from email.utils import parsedate_to_datetime
 
     text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
+    if _is_number(text):
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # a date of no calendar
         return 0.0
