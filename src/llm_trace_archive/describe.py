@@ -71,7 +71,8 @@ def generated(archive: Archive, built: Iterable[Built] = ()) -> Iterator[tuple[s
     package = _package(archive, _facts(archive, built))
     yield LOCK, json.dumps(package, indent=2, ensure_ascii=False) + "\n"
     readme = archive.root / "README.md"
-    yield readme.name, _readme(archive, package, readme.read_text(encoding="utf-8") if readme.exists() else README)
+    text = readme.read_text(encoding="utf-8") if readme.exists() else README
+    yield readme.name, with_card(archive, package, text)
     if (archive.root / PAGES).is_dir():
         for name, recipe in archive.recipes.items():
             yield f"{PAGES}/{name}.md", page(archive, recipe)
@@ -110,8 +111,19 @@ def _lock_file(cache: Path, root: Path) -> Path:
 
 
 def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    recipes = archive.recipes.values()
-    synthetic = any(recipe.synthetic for recipe in recipes)
+    return around(
+        [
+            _resource(recipe, workload, facts[str(workload)])
+            for recipe in archive.recipes.values()
+            for workload in recipe.workloads
+            if str(workload) in facts
+        ]
+    )
+
+
+def around(resources: list[dict[str, Any]]) -> dict[str, Any]:
+    """The descriptor that holds these resources; look-alikes among them are told in its name and title."""
+    synthetic = any(each.get("synthetic") for each in resources)
     name = "llm-trace-archive"
     return {
         "profile": "data-package",
@@ -127,12 +139,7 @@ def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[s
                 "title": "MIT License, for code and metadata; each trace keeps its own",
             }
         ],
-        "resources": [
-            _resource(recipe, workload, facts[str(workload)])
-            for recipe in recipes
-            for workload in recipe.workloads
-            if str(workload) in facts
-        ],
+        "resources": resources,
     }
 
 
@@ -178,7 +185,8 @@ def _resource(recipe: Recipe, workload: Workload, facts: Mapping[str, Any]) -> d
 # -- README: the dataset card and the table of traces -----------------------------------------------------------------
 
 
-def _readme(archive: Archive, package: Mapping[str, Any], text: str) -> str:
+def with_card(archive: Archive, package: Mapping[str, Any], text: str) -> str:
+    """README.md with the card and the table of what `package` lists, in place of those in `text`."""
     body = CARD.sub("", text, count=1)
     table = _table(package)
     front = card.front_matter(archive, package)

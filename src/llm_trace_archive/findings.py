@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from .archive import replace_text
@@ -16,14 +17,22 @@ Results = Mapping[str, Sequence[Result]]
 
 def write_json(path: Path, results: Results, version: str) -> None:
     """Every result of every subject (a workload, or the package), those that hold too. Raises OSError."""
-    told = [
+    told = {"version": version, "findings": count(results), "results": as_json(results)}
+    replace_text(path, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+
+
+def count(results: Results) -> int:
+    """Results that do not hold."""
+    return sum(not each.holds for found in results.values() for each in found)
+
+
+def as_json(results: Results) -> list[dict[str, Any]]:
+    """Each result as an object of `schemas/validation.schema.json`."""
+    return [
         {"subject": subject, **asdict(each), "rows": [{"row": row, "value": value} for row, value in each.rows],
          "holds": each.holds}
         for subject, found in results.items() for each in found
     ]  # fmt: skip
-    findings = sum(not each["holds"] for each in told)
-    text = json.dumps({"version": version, "findings": findings, "results": told}, indent=2, ensure_ascii=False)
-    replace_text(path, text + "\n")
 
 
 def write_junit(path: Path, results: Results) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .catalogue import Entry
@@ -85,16 +85,27 @@ FIGURES = ("relations", "expectations", "published", "provenance")
 
 
 def print_results(subject: str, results: Iterable[Result]) -> list[Result]:
-    """Print a line a figure and a line a finding; other checks that hold are counted. Returns the results."""
-    print(f"\n{subject}")
+    """Print the lines of the results as they come. Returns the results."""
     seen: list[Result] = []
+
+    def noted() -> Iterator[Result]:
+        for result in results:
+            seen.append(result)
+            yield result
+
+    for line in result_lines(subject, noted()):
+        print(line, flush=True)
+    return seen
+
+
+def result_lines(subject: str, results: Iterable[Result]) -> Iterator[str]:
+    """A line a figure and a line a finding; other checks that hold are counted."""
+    yield f"\n{subject}"
     for family, found in itertools.groupby(results, key=lambda each: each.check):
         held = 0
         for result in found:
-            seen.append(result)
             held += result.holds
             if family in FIGURES or not result.holds:
-                print(f"  {'ok     ' if result.holds else 'DIFFERS'}  {family:<12}  {result}", flush=True)
+                yield f"  {'ok     ' if result.holds else 'DIFFERS'}  {family:<12}  {result}"
         if family not in FIGURES:
-            print(f"  {'ok     ' if held else '       '}  {family:<12}  {held} checks hold", flush=True)
-    return seen
+            yield f"  {'ok     ' if held else '       '}  {family:<12}  {held} checks hold"
