@@ -10,6 +10,8 @@ from .errors import BadUpstream
 from .recipe import UpstreamFile
 
 HEAD = 1024  # bytes that tell what a file is
+KINDS = ("sha256", "git_blob")  # of hashes that pin
+REASON = ".reason.txt"  # what the name of a quarantined file is followed by in that of its reason
 
 # What a file begins with, what that makes it, and the suffixes of names for which it is no surprise.
 SIGNS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
@@ -29,11 +31,11 @@ SIGNS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
 def digest(path: Path, kind: str = "sha256") -> tuple[str, int]:
     """The hash in hex and the size in bytes, both of what was read. Raises OSError.
 
-    kind  "sha256", or "git_blob": git's id of a content, sha1 over "blob <size>", a zero byte and the bytes
+    kind  "sha256", "md5", or "git_blob": git's id of a content, sha1 over "blob <size>", a zero byte and the bytes
     """
     with path.open("rb") as content:
-        if kind == "sha256":
-            return hashlib.file_digest(content, "sha256").hexdigest(), content.tell()
+        if kind != "git_blob":
+            return hashlib.file_digest(content, kind).hexdigest(), content.tell()
         head = f"blob {os.fstat(content.fileno()).st_size}\0".encode()
         found = hashlib.file_digest(content, lambda: hashlib.sha1(head, usedforsecurity=False))
         return found.hexdigest(), content.tell()
@@ -111,12 +113,12 @@ def _bytes(number: int) -> str:
 def quarantine(path: Path, folder: Path, reason: str, name: str | None = None) -> Path:
     """Move a wrong file to `<folder>/quarantine/<first 12 of its sha256>-<name>`, and return that path.
 
-    The reason stands next to it in `<the same>.reason.txt`. `name` is the upstream's, where `path` is named otherwise.
-    `folder` must be on the same file system. Raises OSError.
+    The reason stands next to it in `<the same>.reason.txt`, from before the file is there. `name` is the upstream's,
+    where `path` is named otherwise. `folder` must be on the same file system. Raises OSError.
     """
     found, _ = digest(path)
     aside = folder / "quarantine" / f"{found[:12]}-{(name or path.name).replace('/', '_')}"
     aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.with_name(aside.name + REASON).write_text(reason.rstrip() + "\n", encoding="utf-8")
     os.replace(path, aside)  # noqa: PTH105 (named as what it is: atomic)
-    aside.with_name(f"{aside.name}.reason.txt").write_text(reason.rstrip() + "\n", encoding="utf-8")
     return aside
