@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import __version__
+from . import __version__, cache_commands
 from .archive import cache_folder
 from .errors import FINDINGS, Problem
 from .options import Mirror, Names, Offline, archive_of
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(release.app, name="release")
+app.add_typer(cache_commands.app, name="cache")
 INTERRUPTED = 130
 
 
@@ -164,13 +165,14 @@ def validate(
 
 
 @app.command()
-def pin(context: typer.Context, names: Names, mirror: Mirror = None) -> None:
+def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Offline = False) -> None:
     """Fetch upstream files as they are now, show how their pins differ, and write the pins into the recipes."""
     from .fetch import Sources
     from .pin import pin as renew
 
     archive = archive_of(context)
-    found = renew(archive, archive.select(names or ()), Sources(cache=cache_folder(), mirror=mirror), typer.echo)
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
+    found = renew(archive, archive.select(names or ()), sources, typer.echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.changed}):
         typer.echo(f"{recipe}: written; review it with git diff {recipe}, then llm-traces build {Path(recipe).stem}")
 

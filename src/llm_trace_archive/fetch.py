@@ -1,4 +1,4 @@
-"""Get upstream bytes: from the cache, from a mirror, or from their own URL, in this order.
+"""Get upstream bytes: from the cache, from a mirror, or from their own URLs, in this order.
 
 Whatever path is handed out was checked against its pin in that very call. Several threads and processes may ask for
 the same file at once: it is fetched once. A run that was killed is gone on with by the next one.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import hashlib
 import os
 import re
 import socket
@@ -21,6 +20,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies
 
 from . import verify
+from .cache import Cache
 from .download import AGENT, Download, Failed, Patience, bare, dead, permitted
 from .errors import BadUpstream, BadUse, Unavailable
 from .recipe import UpstreamFile
@@ -64,57 +64,62 @@ class Sources:
     def _get(self, file: UpstreamFile) -> Path:
         tried: list[str] = []
         advice = ""
-        wrong: BadUpstream | None = None
-        for name, source in self._sources(file):
+        wrong: tuple[int, BadUpstream] | None = None  # which of `tried`: the last of its own URLs that gave wrong bytes
+        for is_own, name, source in self._sources(file):
             self.halt()
             try:
                 return source()
             except Failed as failure:
-                wrong, advice = None, failure.advice
+                advice = failure.advice or advice
                 tried.append(f"{name}: {failure}")
             except BadUpstream as problem:
-                wrong = problem
+                if is_own:
+                    wrong = len(tried), problem
                 kept = problem.details.get("kept at")
                 tried.append(f"{name}: wrong bytes: {problem.details['got']}" + (f", kept at {kept}" if kept else ""))
         if wrong:
-            before = "\n".join(line for line in tried[:-1] if not line.endswith(": not there"))
+            place, told = wrong
+            others = (line for n, line in enumerate(tried) if n != place and not line.endswith(": not there"))
             pin = "put its git blob id into recipes/" if file.git_blob else f"llm-traces pin {file.trace}"
             next = f"fetch again; if the upstream changed: {pin}, and review the diff"
-            details = {**wrong.details, "tried": before, "next": next}
-            raise BadUpstream(wrong.subject, wrong.message, **details)
+            details = {**told.details, "tried": "\n".join(others), "next": next}
+            raise BadUpstream(told.subject, told.message, **details)
         here = self.mirror if self.mirror and not _is_url(self.mirror) else None
         spoilt = here and any(line.startswith(f"mirror {here}: wrong bytes") for line in tried)
-        place = f"{'replace' if spoilt else 'put'} the file at {here or 'DIR'}/{file.trace}/{file.name}"
-        next = advice or f"{place}{'' if here else ' and give --mirror DIR'}, or try again with internet"
+        put = f"{'replace' if spoilt else 'put'} the file at {here or 'DIR'}/{file.trace}/{file.name}"
+        next = advice or f"{put}{'' if here else ' and give --mirror DIR'}, or try again with internet"
         why = "could not be had: the mirror's is not as pinned" if spoilt else "could not be had"
         raise Unavailable(file.trace, f"{file.name} {why}", tried="\n".join(tried), next=next)
 
-    def _sources(self, file: UpstreamFile) -> Iterator[tuple[str, Callable[[], Path]]]:
-        yield "cache", lambda: self._from_cache(file)
+    def _sources(self, file: UpstreamFile) -> Iterator[tuple[bool, str, Callable[[], Path]]]:
+        """Each as whether it is one of the file's own URLs, its name, and what gets the file there."""
+        yield False, "cache", lambda: self._from_cache(file)
         mirror = self.mirror.rstrip("/") if self.mirror else ""
         if _is_url(mirror):
-            url = f"{mirror}/{quote(file.trace)}/{quote(file.name)}"
-            yield f"mirror {bare(url)}", lambda: self._from_url(file, url)
+            mirrored = f"{mirror}/{quote(file.trace)}/{quote(file.name)}"
+            yield False, f"mirror {bare(mirrored)}", lambda: self._from_url(file, mirrored)
         elif mirror:
-            yield f"mirror {mirror}", lambda: self._from_folder(file, Path(mirror))
-        if file.url.startswith("hf://"):
-            yield bare(file.url), lambda: self._from_hub(file)
-        else:
-            yield bare(file.url), lambda: self._from_url(file, file.url)
+            yield False, f"mirror {mirror}", lambda: self._from_folder(file, Path(mirror))
+        for url in (file.url, *file.also):
+            get = self._from_hub if url.startswith("hf://") else self._from_url
+            yield True, bare(url), functools.partial(get, file, url)
 
     def _from_cache(self, file: UpstreamFile) -> Path:
         kept = self._kept(file)
+        if self.cache.is_dir():
+            self._store.mark(kept.name)
         if not kept.exists():
             raise Failed("not there")
         try:
             self._check(file, kept)
-            return kept
         except BadUpstream:
-            with self._lock(kept.name):
+            with self._store.lock(kept.name, self.halt):
                 if not kept.exists():
                     raise Failed("not there") from None
                 # Another process may have put a good one in its place since.
-                return self._checked_or_quarantined(file, kept, "")
+                self._checked_or_quarantined(file, kept, "")
+        self._store.touch(kept)
+        return kept
 
     def _from_folder(self, file: UpstreamFile, mirror: Path) -> Path:
         path = mirror / file.trace / file.name
@@ -131,8 +136,9 @@ class Sources:
         if self.is_offline:
             raise Failed("not tried: offline")
         kept = self._kept(file)
-        partial = self.cache / "partial" / kept.name
-        with self._lock(kept.name):
+        partial = self._store.partial(file)
+        with self._store.lock(kept.name, self.halt):
+            self._store.mark(kept.name)
             if kept.exists():  # fetched by another while this one waited for the lock
                 with contextlib.suppress(BadUpstream):
                     self._check(file, kept)
@@ -157,11 +163,11 @@ class Sources:
             download.run()
         return download
 
-    def _from_hub(self, file: UpstreamFile) -> Path:
+    def _from_hub(self, file: UpstreamFile, url: str) -> Path:
         import huggingface_hub
         from huggingface_hub import constants, errors
 
-        match = re.fullmatch(r"hf://(dataset|model)s/([^/@]+/[^/@]+)@([^/]+)/(.+)", file.url)
+        match = re.fullmatch(r"hf://(dataset|model)s/([^/@]+/[^/@]+)@([^/]+)/(.+)", url)
         if match is None:
             raise Failed("not of the form hf://datasets|models/<owner>/<name>@<revision>/<path>")
         kind, repo, revision, name = match.groups()
@@ -215,36 +221,23 @@ class Sources:
             aside = verify.quarantine(path, self.cache, str(told), file.name)
             raise BadUpstream(told.subject, told.message, **told.details, kept_at=str(aside)) from None
 
+    @property
+    def _store(self) -> Cache:
+        return Cache(self.cache)
+
     def _kept(self, file: UpstreamFile) -> Path:
-        if file.pin is None:
-            return self.cache / "unpinned" / hashlib.sha256(file.url.encode()).hexdigest()
-        kind, digits = file.pin
-        return self.cache / kind / digits[:2] / digits
-
-    @contextlib.contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        import filelock
-
-        folder = self.cache / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / f"{key}.lock")
-        while not lock.is_locked:
-            self.halt()
-            with contextlib.suppress(filelock.Timeout):
-                lock.acquire(timeout=0.5)
-        try:
-            yield
-        finally:
-            lock.release()
+        return self._store.content(file)
 
     def _cant_keep(self, file: UpstreamFile, error: OSError) -> BadUse:
         have = 0
         with contextlib.suppress(OSError):
-            have = (self.cache / "partial" / self._kept(file).name).stat().st_size
+            have = self._store.partial(file).stat().st_size
         kept = f"{have} of {file.bytes or 'unknown'} bytes, from which the next run goes on" if have else ""
         mend = "make the folder writable"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             mend = f"make room for {file.bytes - have} bytes there" if file.bytes else "make room there"
+        if error.errno == errno.EFBIG:
+            mend = "raise the limit of a file's size (ulimit -f)"
         return BadUse(
             file.trace,
             f"{file.name} can't be kept in the cache",

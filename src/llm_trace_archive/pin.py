@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import verify
 from .archive import Archive, replace_text
+from .cache import PINNING, Cache, cant_write
 from .fetch import Sources
 from .recipe import UpstreamFile, Workload
 
@@ -41,22 +44,35 @@ def pin(
     The cache is not asked, because it is to be seen what the upstream has now; what was fetched is kept in it. Files
     whose pins stand in a table beside the recipe are left alone. Raises Problem as fetching does.
     """
-    fresh = dataclasses.replace(sources, cache=sources.cache / "pinning", accept_unpinned=True)
+    fresh = dataclasses.replace(sources, cache=sources.cache / PINNING, accept_unpinned=True)
     found: dict[str, list[Pinned]] = {}
-    for file in _files(workloads):
-        path = fresh.get(dataclasses.replace(file, sha256=None, bytes=None, git_blob=None))
-        each = Pinned(file, *verify.digest(path))
-        if path.is_relative_to(fresh.cache):
-            kept = sources.cache / "sha256" / each.sha256[:2] / each.sha256
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(kept)
-        on_file(each)
-        found.setdefault(file.trace, []).append(each)
+    with _alone(fresh.cache):
+        for file in _files(workloads):
+            # Of its first URL alone: what others have is what it is known to be.
+            path = fresh.get(dataclasses.replace(file, sha256=None, bytes=None, git_blob=None, also=()))
+            each = Pinned(file, *verify.digest(path))
+            if path.is_relative_to(fresh.cache):
+                kept = Cache(sources.cache).content(dataclasses.replace(file, sha256=each.sha256))
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(kept)
+            on_file(each)
+            found.setdefault(file.trace, []).append(each)
     for trace, pins in found.items():
         changed = {each.file.name: each for each in pins if each.changed}
         if changed:
             _write(archive.recipe(trace).file, changed)
     return [each for pins in found.values() for each in pins]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One run at a time, and nothing there of one that was killed: it would be taken for what the upstream has now."""
+    try:
+        with Cache(folder).lock("pin"):
+            shutil.rmtree(folder / "unpinned", ignore_errors=True)
+            yield
+    except OSError as error:
+        raise cant_write(folder, error) from None
 
 
 def _files(workloads: list[Workload]) -> Iterator[UpstreamFile]:

@@ -67,6 +67,7 @@ class UpstreamFile:
     `git_blob` is git's id of the content, in hex: what an upstream on git pins its files by. It serves in place of a
     sha256. `role` is None for a file of rows, "tokenizer" for the one that counts the tokens of the others.
 
+    also       more URLs of the same bytes, tried in this order after `url`
     drops      fields that the recipe knows and makes no column of
     members    for a gzip tar whose members hold the rows: patterns of their names, such as "a_rate={rate}.jsonl"
     container  for such a member: the name of the file that holds it, which is the one at `url`
@@ -83,6 +84,7 @@ class UpstreamFile:
     drops: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     container: str | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def pin(self) -> tuple[str, str] | None:

@@ -196,7 +196,7 @@ def _listed(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
     return FileList(told, hashlib.sha256(content).hexdigest(), base), files
 
 
-_WHERE_AND_PIN = ("url", "sha256", "git_blob", "bytes")
+_WHERE_AND_PIN = ("url", "also", "sha256", "git_blob", "bytes")
 
 
 def _files(
@@ -226,6 +226,7 @@ def _files(
             told.get("git_blob"),
             drops,
             tuple(own.get("members", ())),
+            also=tuple(told.get("also", ())),
         )
 
 
