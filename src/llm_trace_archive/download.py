@@ -197,9 +197,9 @@ class Download:
                 self._tag, self._total = "", None
                 raise Again(f"HTTP {status} does not go on where the last try ended")
             if status in (408, 429) or status >= 500:
-                raise Again(_status(response), _retry_after(response))
+                raise Again(status_line(response), retry_after(response))
             if status != 200 and not self.joined:
-                raise Failed(_status(response))
+                raise Failed(status_line(response))
             if not self.joined:
                 self._tag, self._total = response.headers.get("ETag", ""), _length(response)
             self._read(response, have if self.joined else 0)
@@ -220,10 +220,10 @@ class Download:
             try:
                 # By hand, because requests would follow from https to http.
                 response = session.get(
-                    url, headers=headers, timeout=timeout, stream=True, allow_redirects=False, proxies=_direct(url)
+                    url, headers=headers, timeout=timeout, stream=True, allow_redirects=False, proxies=direct(url)
                 )
             except (requests.RequestException, HTTPError) as error:
-                raise self._told(error) from None
+                raise told(error, self.patience) from None
             if not response.is_redirect:
                 return response
             response.close()
@@ -262,7 +262,7 @@ class Download:
             except Slow as failure:
                 raise Slow(f"{failure} after {have} {end}") from None
             except (requests.RequestException, HTTPError) as error:
-                raise Again(f"{self._told(error)} after {have} {end}") from None
+                raise Again(f"{told(error, self.patience)} after {have} {end}") from None
             finally:
                 out.flush()
                 os.fsync(out.fileno())
@@ -295,30 +295,31 @@ class Download:
             if limit:
                 limit.pay(len(block), stop)
 
-    def _told(self, error: BaseException) -> Failed:
-        """In our words: those of the libraries may hold a proxy's password or a signed URL."""
-        import requests
-        from urllib3.exceptions import DecodeError
 
-        causes = tuple(_causes(error))
-        if isinstance(error, requests.exceptions.ProxyError):
-            answer = re.search(r"Tunnel connection failed: (\d{3})", str(error))
-            return Unreachable(f"the proxy answered HTTP {answer[1]}" if answer else "the proxy can't be reached")
-        if any(isinstance(cause, socket.gaierror) for cause in causes):
-            return Unreachable("the name can't be resolved")
-        if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-            return Unreachable("connection refused")
-        if isinstance(error, requests.ConnectTimeout):
-            return Unreachable(f"no connection within {self.patience.connect:g} s")
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            return Failed("its TLS certificate is not valid")
-        if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
-            return Again(f"no answer for {self.patience.read:g} s")
-        if isinstance(error, DecodeError):
-            return Again("an encoded body that can't be decoded")
-        if isinstance(error, ValueError):  # how requests marks what is wrong with a URL
-            return Failed("not a URL")
-        return Again("the connection broke")
+def told(error: BaseException, patience: Patience) -> Failed:
+    """What a library met, in our words: its own may hold a proxy's password or a signed URL."""
+    import requests
+    from urllib3.exceptions import DecodeError
+
+    causes = tuple(_causes(error))
+    if isinstance(error, requests.exceptions.ProxyError):
+        answer = re.search(r"Tunnel connection failed: (\d{3})", str(error))
+        return Unreachable(f"the proxy answered HTTP {answer[1]}" if answer else "the proxy can't be reached")
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return Unreachable("the name can't be resolved")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return Unreachable("connection refused")
+    if isinstance(error, requests.ConnectTimeout):
+        return Unreachable(f"no connection within {patience.connect:g} s")
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return Failed("its TLS certificate is not valid")
+    if any(isinstance(cause, TimeoutError | requests.Timeout) for cause in causes):
+        return Again(f"no answer for {patience.read:g} s")
+    if isinstance(error, DecodeError):
+        return Again("an encoded body that can't be decoded")
+    if isinstance(error, ValueError):  # how requests marks what is wrong with a URL
+        return Failed("not a URL")
+    return Again("the connection broke")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -327,11 +328,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _status(response: requests.Response) -> str:
+def status_line(response: requests.Response) -> str:
+    """An answer's status in words."""
     return f"HTTP {response.status_code} {response.reason or ''}".rstrip()
 
 
-def _direct(url: str) -> dict[str, str] | None:
+def direct(url: str) -> dict[str, str] | None:
     """What tells requests to use no proxy, if the URL is on this machine."""
     host = urlsplit(url).hostname or ""
     return {"no_proxy": host} if is_loopback(host) else None
@@ -353,7 +355,7 @@ def _length(response: requests.Response) -> int | None:
     return int(length) if _is_number(length) else None
 
 
-def _retry_after(response: requests.Response) -> float:
+def retry_after(response: requests.Response) -> float:
     """Seconds that the server asks for; how many are granted is `Patience`'s, as its clock may be another."""
     from email.utils import parsedate_to_datetime
 
