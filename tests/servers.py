@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         span = self.headers.get("Range")
         return int(span.removeprefix("bytes=").removesuffix("-")) if span else None
 
-    def begin(self, body: bytes, ranges: bool = True) -> bytes:
+    def begin(self, body: bytes, ranges: bool = True, **headers: str) -> bytes:
         """Send the headers for `body`, ranged if asked for, and return the bytes that are to follow."""
         start = self.wanted() if ranges else None
         if start is not None and start >= len(body):
@@ -64,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         if start is not None:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         self.send_header("Content-Length", str(len(body) - (start or 0)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         return body[start or 0 :]
 

@@ -222,7 +222,7 @@ class Download:
                 response = session.get(
                     url, headers=headers, timeout=timeout, stream=True, allow_redirects=False, proxies=direct(url)
                 )
-            except (requests.RequestException, HTTPError) as error:
+            except (requests.RequestException, HTTPError, ValueError) as error:  # the last of where it leads to
                 raise told(error, self.patience) from None
             if not response.is_redirect:
                 return response
