@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,13 @@ import pytest
 from conftest import ROOT, Samples, llm_traces
 from llm_trace_archive.archive import Archive
 from llm_trace_archive.checks import Result, Table
+from llm_trace_archive.checks.apart import apart
 from llm_trace_archive.checks.integrity import integrity
 from llm_trace_archive.fetch import Sources
 from llm_trace_archive.validate import validate
 from llm_trace_archive.write import METADATA_KEY
 
+FLIPS = int(os.environ.get("LLM_TRACES_FLIPS", "100"))
 NAMES = ["azure-2023/code", "burstgpt/3", "kavier/decode", "mooncake/conversation", "ragpulse/components"]
 
 
@@ -95,6 +98,7 @@ SHAPES: list[Mutation] = [
     ("columns reordered", lambda t: t.select([*t.column_names[1:], t.column_names[0]]), "", None),
     ("column missing", lambda t: t.drop_columns(["model"]), "", None),
     ("column more", lambda t: t.append_column("more", pa.nulls(len(t), pa.int8())), "", None),
+    ("no longer required", lambda t: t.cast(pa.schema([f.with_nullable(True) for f in t.schema])), "request_id", None),
     ("type changed", lambda t: t.set_column(4, "input_tokens", t.column(4).cast(pa.int64())), "input_tokens", None),
 ]  # fmt: skip
 
@@ -171,22 +175,96 @@ def test_a_stale_lock_and_a_swapped_file_are_found(built: Archive, restore: obje
     assert {each.name for each in findings(built, str(code))} >= {"sha256", "bytes"}
 
 
+def column_at(path: Path, offset: int) -> str:
+    """The column whose pages are at an offset; empty for the rest of the file."""
+    groups = pq.read_metadata(path)
+    for chunk in (
+        groups.row_group(n).column(c) for n in range(groups.num_row_groups) for c in range(groups.num_columns)
+    ):
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        if start <= offset < start + chunk.total_compressed_size:
+            return str(chunk.path_in_schema).partition(".")[0]
+    return ""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_flipped_byte_anywhere_is_found(built: Archive, restore: object, name: str) -> None:
-    """1,000 random offsets, each a flip of its own."""
+    """At LLM_TRACES_FLIPS random offsets (100), each a flip of its own; nothing but the damaged column is named."""
     resource = built.locked[name]
     (workload,) = built.select([name])
     path = built.root / workload.path
     content = path.read_bytes()
+    whole = path.resolve()
     path.unlink()
-    chance = random.Random(name)
-    for _ in range(1000):
+    chance, named = random.Random(name), 0
+    for _ in range(FLIPS):
         offset = chance.randrange(len(content))
         flipped = bytearray(content)
         flipped[offset] ^= 1 << chance.randrange(8)
         path.write_bytes(flipped)
-        assert [each.name for each in integrity(built, resource) if not each.holds] == ["sha256"], offset
-    assert [each.name for each in findings(built, name)] == ["sha256"], "the rest is not asked"
+        sha256, *more = [each for each in integrity(built, resource) if not each.holds]
+        assert sha256.name == "sha256", offset
+        columns = {each.column for each in more if each.column}
+        assert columns <= {column_at(whole, offset)}, offset
+        named += bool(columns)
+    assert named > FLIPS / 10
+
+
+def test_damage_names_the_column_and_the_first_row_of_the_page(built: Archive, restore: object) -> None:
+    (workload,) = built.select(["burstgpt/3"])
+    path = built.root / workload.path
+    content = bytearray(path.read_bytes())
+    chunk = pq.read_metadata(path).row_group(0).column(3)
+    content[chunk.data_page_offset + chunk.total_compressed_size - 1] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    sha256, page = findings(built, str(workload))
+    assert (sha256.name, page.name, page.column) == ("sha256", "pages of arrival_us", "arrival_us")
+    assert page.rows[0][0] == 0 and "byte" in page.rows[0][1]
+
+
+def test_another_footer_is_found(built: Archive, restore: object) -> None:
+    """The pages are whole, the footer is not the one that was written."""
+    (workload,) = built.select(["burstgpt/3"])
+    path = built.root / workload.path
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content.replace(b"arrival_us", b"ARRIVAL_us"))
+    assert {"sha256", "columns"} <= {each.name for each in findings(built, str(workload))}
+    path.write_bytes(content[:-9] + b"\xff" + content[-8:])
+    assert {"sha256"} <= {each.name for each in findings(built, str(workload))}
+
+
+def test_a_file_of_the_right_size_with_wrong_content_is_found(built: Archive, restore: object) -> None:
+    (workload,) = built.select(["burstgpt/3"])
+    path = built.root / workload.path
+    size = path.stat().st_size
+    path.unlink()
+    for content in (b"\0" * size, random.Random(1).randbytes(size), b"PAR1" + b"\xff" * (size - 8) + b"PAR1"):
+        path.write_bytes(content)
+        found = findings(built, str(workload))
+        assert [each.name for each in found] == ["sha256", "footer and page headers"], found
+
+
+@pytest.mark.parametrize(("column", "value"), [("output_tokens", -1), ("total_tokens", 1)])
+def test_a_lock_that_is_stale_does_not_hide_what_is_wrong(
+    built: Archive, restore: object, column: str, value: int
+) -> None:
+    """The file is not the lock's, but whole: the column and the row are named all the same."""
+    (workload,) = built.select(["burstgpt/3"])
+    planted(built, str(workload), edited(pq.read_table(built.root / workload.path), column, 7, value), stale_lock=True)
+    found = findings(built, str(workload))
+    assert "sha256" in {each.name for each in found}
+    assert any(each.column == column and each.rows[0][0] == 7 for each in found if each.rows)
+
+
+def test_a_process_that_ends_is_a_finding(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workload,) = built.select(["burstgpt/3"])
+    broken = Archive(built.root / "no such archive")
+    *_, last = apart(broken, workload)
+    assert not last.holds and "ended with 1" in str(last.found)
+    monkeypatch.setattr("llm_trace_archive.checks.apart.SECONDS", 0.001)
+    assert [each.found for each in apart(built, workload)] == ["not read within 0.001 s"]
 
 
 def test_clean_archives_give_no_finding(built: Archive, samples: Samples, tmp_path: Path) -> None:

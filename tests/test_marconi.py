@@ -371,8 +371,8 @@ for mirror in ("small", "large"):
 def test_a_build_holds_blocks_and_row_groups_not_members(one_sweep: Archive, tmp_path: Path) -> None:
     """110 MB more of a member, and hardly more memory at the peak, the proof included."""
     ids = list(range(10_000, 42_000))
-    before, _, after = json.dumps({**ROW, "input_tokens": ids, "num_input_tokens": len(ids)}).partition("0.0")
-    rows = [f"{before}{float(n)}{after}\n".encode() for n in range(750)]
+    before, _, after = json.dumps({**ROW, "input_tokens": ids, "num_input_tokens": len(ids)}).partition('0, "ts": 0.0')
+    rows = [f'{before}{n}, "ts": {float(n)}{after}\n'.encode() for n in range(750)]
     sizes = []
     for name, count in (("small", 250), ("large", 750)):
         content = b"".join(rows[:count])

@@ -435,7 +435,7 @@ def test_archive_of_look_alikes(archive: Archive, tmp_path: Path) -> None:
         assert recipe.anomalies == archive.recipe(name).anomalies
         assert comments(recipe.file) == comments(archive.recipe(name).file)
         for workload in recipe.workloads:
-            assert set(workload.expect) <= {"rows", "arrivals", "segments", "relations"}
+            assert set(workload.expect) <= {"rows", "arrivals", "segments", "relations", "references"}
             assert workload.published == ()
             original = archive.recipe(name).workload(workload.name)
             assert {each.rules for each in workload.files} == {each.rules for each in original.files}

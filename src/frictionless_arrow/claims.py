@@ -7,7 +7,10 @@ https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.m
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 HEADER_BYTES = 2**12  # statistics in a header hold a smallest and a biggest value; writers cut or omit long ones
@@ -18,6 +21,7 @@ DEPTH = 12
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = 1, 2, 3, 7, 8, 9, 10, 11, 12, 13
 _INTEGERS = (4, 5, 6)
 _DATA_HEADERS = (5, 7, 8)
+_DICTIONARY = 2
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,21 @@ class Chunk:
     values: int
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """The bytes of a page, after its header and as compressed, what they claim to decode to, and their CRC-32.
+
+    `has_rows` is False for a page that holds the dictionary of the others.
+    """
+
+    start: int
+    compressed: int
+    uncompressed: int
+    values: int
+    has_rows: bool
+    crc: int | None
 
 
 @dataclass(frozen=True)
@@ -68,16 +87,37 @@ def _number(fields: dict[int, Any], key: int, default: int | None = None) -> int
 
 def biggest_page(file: BinaryIO, start: int, end: int) -> int:
     """The most bytes that one page between two offsets claims to be, decoded."""
-    biggest = 0
+    return max((max(page.uncompressed, page.values * VALUE_BYTES) for page in pages(file, start, end)), default=0)
+
+
+def pages(file: BinaryIO, start: int, end: int) -> Iterator[Page]:
+    """The pages between two offsets, by their headers. Raises ValueError where there is none."""
     while start < end:
-        length, uncompressed, compressed, values = _page(file, start, end)
-        biggest = max(biggest, uncompressed, values * VALUE_BYTES)
-        start += length + compressed
-    return biggest
+        page = _page(file, start, end)
+        yield page
+        start = page.start + page.compressed
 
 
-def _page(file: BinaryIO, start: int, end: int) -> tuple[int, int, int, int]:
-    """Bytes of the header, bytes of the page with and without compression, and its values."""
+def damaged_pages(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Pages whose bytes are not those of their checksum: column, number of their first row, where in the file.
+
+    Of a column of lists the first row of the row group. A file may have no checksums. Raises ValueError or LookupError
+    for a footer or a page header that can't be read.
+    """
+    size, first = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for group in row_groups(file, size):
+            for chunk in group.chunks if group.rows else []:
+                row, is_flat = first, chunk.values == group.rows
+                for page in pages(file, chunk.start, min(chunk.end, size)):
+                    file.seek(page.start)
+                    if page.crc is not None and zlib.crc32(file.read(page.compressed)) != page.crc:
+                        yield chunk.column, row, page.start
+                    row += page.values if is_flat and page.has_rows else 0
+            first += group.rows
+
+
+def _page(file: BinaryIO, start: int, end: int) -> Page:
     for room in (HEADER_BYTES, HEADER_BYTES_MAX):
         file.seek(start)
         reader = _Reader(file.read(min(room, end - start)))
@@ -88,7 +128,15 @@ def _page(file: BinaryIO, start: int, end: int) -> tuple[int, int, int, int]:
         sizes = [header.get(2), header.get(3)]
         values = [inner.get(1, 0) for key in _DATA_HEADERS if isinstance(inner := header.get(key), dict)]
         if all(isinstance(size, int) and size >= 0 for size in sizes) and all(isinstance(n, int) for n in values):
-            return reader.at, header[2], header[3], max(values, default=0)
+            crc = header.get(4)
+            return Page(
+                start + reader.at,
+                header[3],
+                header[2],
+                max(values, default=0),
+                header.get(1) != _DICTIONARY,
+                crc & 0xFFFFFFFF if isinstance(crc, int) else None,
+            )
         break
     raise ValueError(f"no page header at byte {start:,}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,39 +14,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from frictionless import FrictionlessException, errors
 
-from .claims import Group, biggest_page, row_groups
+from .limits import opened
 
 BATCH_ROWS = 2**17
 BATCH_BYTES = 2**25
-ROWS_PER_BYTE = 10_000  # a run of one value takes the fewest bytes, and writers start a page every 20,000 rows or so
-ITEMS = 2**26
-ITEMS_PER_BYTE = 64
-PAGE_BYTES = 2**28
-PAGES_BYTES = 2**31  # of the biggest page of every column, for these are in memory at once
-WIDTH = 2**20  # of a fixed-size value, which takes its room even where it is null
-
 
 # What Arrow raises for a broken file, and the row code for values it can't compare or hash.
 REFUSED = (pa.ArrowException, ValueError, TypeError, ArithmeticError, OSError, MemoryError, LookupError)
-
-
-class Claim(ValueError):
-    """The file claims more than its bytes can plausibly hold, or than is safe to read."""
 
 
 class Source:
     """An open Parquet file: labels and types in the order stock frictionless shows the columns, and batches of rows."""
 
     def __init__(self, path: str) -> None:
-        size = Path(path).stat().st_size
-        self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+        groups, self._file = opened(Path(path))
         columns = self._file.metadata.schema
-        leaves = [columns.column(index) for index in range(len(columns))]
-        widths = sum(leaf.length or 0 for leaf in leaves)
-        with Path(path).open("rb") as file:
-            groups = row_groups(file, size)
-            _check_claims(groups, leaves, size)
-            _check_pages(file, groups, size)
+        widths = sum(columns.column(index).length or 0 for index in range(len(columns)))
         self.rows = sum(group.rows for group in groups)
         width = max(widths, sum(group.size for group in groups) // max(self.rows, 1), 1)
         self._batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES // width))
@@ -133,32 +116,3 @@ def _shown(schema: pa.Schema) -> list[tuple[str, int | range]]:
 def _numbered(count: range, rows: npt.NDArray[np.int64]) -> pa.Array:
     numbers = rows * count.step + count.start
     return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
-
-
-def _check_claims(groups: list[Group], leaves: list[Any], size: int) -> None:
-    for number, group in enumerate(groups):
-        if not 0 <= group.rows <= ROWS_PER_BYTE * size:
-            raise Claim(f"row group {number} claims {group.rows:,} rows in a file of {size:,} bytes")
-        for leaf, chunk in zip(leaves, group.chunks, strict=True):
-            if leaf.max_repetition_level and chunk.values > max(ITEMS, ITEMS_PER_BYTE * size):
-                what = f"{chunk.values:,} values in lists in a file of {size:,} bytes"
-                raise Claim(f"row group {number} claims {what}: {chunk.column}")
-    widths = [leaf.length or 0 for leaf in leaves]
-    if max(widths, default=0) > WIDTH:
-        raise Claim(f"a column claims values of {max(widths):,} bytes each; {WIDTH:,} is the limit")
-    if sum(group.rows for group in groups) * max(sum(widths), 1) > ROWS_PER_BYTE * size:
-        raise Claim(f"the rows together claim more than fits in a file of {size:,} bytes")
-
-
-def _check_pages(file: BinaryIO, groups: list[Group], size: int) -> None:
-    biggest: dict[str, int] = {}
-    for number, group in enumerate(groups):
-        for chunk in group.chunks if group.rows else []:  # the offsets in an empty one mean nothing
-            if not 0 <= chunk.start <= chunk.end <= size:
-                raise Claim(f"row group {number} claims bytes outside of the file: {chunk.column}")
-            page = biggest_page(file, chunk.start, chunk.end)
-            if page > PAGE_BYTES:
-                raise Claim(f"a page of {chunk.column} claims {page:,} bytes; {PAGE_BYTES:,} is the limit")
-            biggest[chunk.column] = max(biggest.get(chunk.column, 0), page)
-    if sum(biggest.values()) > PAGES_BYTES:
-        raise Claim(f"one page of every column claims {sum(biggest.values()):,} bytes; {PAGES_BYTES:,} is the limit")

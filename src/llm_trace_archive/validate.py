@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from .archive import Archive
 from .checks import UNREADABLE, Result, Table
+from .checks.apart import apart
 from .checks.figures import figures
-from .checks.integrity import integrity
+from .checks.integrity import READABLE, damage, integrity
+from .checks.keys import keys
 from .checks.provenance import provenance
 from .checks.table import table_checks
 from .errors import Problem
@@ -20,31 +22,40 @@ def validate(archive: Archive, workload: Workload, deep: Sources | None = None) 
 
     deep  where upstream files come from, for the way back and the way here again; None to leave these out
 
-    A damaged file ends the workload's checks: its figures would say nothing. Raises Problem if it was never built.
+    A damaged file ends the workload's checks: its figures would say nothing. A whole file that is not the lock's is
+    checked like any, so that what differs is named. Raises Problem if the workload was never built.
     """
     resource = archive.locked.get(str(workload))
     if resource is None:
         raise Problem(str(workload), "was never built", next=f"llm-traces build {workload}")
-    sound = True
-    for result in _checks_of_form(archive, workload):
-        sound = sound and result.holds
+    found = list(integrity(archive, resource))
+    yield from found
+    if any(each.expected == READABLE and not each.holds for each in found):
+        return
+    is_ours = all(each.holds for each in found if each.name == "sha256")
+    for result in contents(archive, workload) if is_ours else apart(archive, workload):
+        found.append(result)
         yield result
-    if sound:
-        yield from figures(workload, archive.root / workload.path)
-    if sound and deep:
+    if deep and all(each.holds for each in found):
         yield from provenance(archive, workload, deep)
 
 
-def _checks_of_form(archive: Archive, workload: Workload) -> Iterator[Result]:
-    resource = archive.locked[str(workload)]
-    results = list(integrity(archive, resource))
-    yield from results
-    if isinstance(results[-1].found, str):
-        return  # integrity ended with a sha256 that differs or a footer that can't be read
+def contents(archive: Archive, workload: Workload) -> Iterator[Result]:
+    """Schema, rows, keys, relations, expectations and published figures of a file that can be opened.
+
+    Columns of other names or types end them: the rest would be about another table.
+    """
+    path = archive.root / workload.path
+    schema = archive.schema(workload)
     try:
-        table = Table(archive.root / workload.path)
-        yield from table_checks(workload, archive.schema(workload), table, resource["facts"]["rows"])
+        table, of_form = Table(path), True
+        for result in table_checks(workload, schema, table, archive.locked[str(workload)]["facts"]["rows"]):
+            of_form = of_form and (result.holds or result.check != "schema" or not isinstance(result.found, str))
+            yield result
+        if of_form:
+            yield from keys(archive, workload, schema, table)
+            yield from figures(workload, path)
     except UNREADABLE as error:
-        yield Result("integrity", "every page", "readable", 0, str(error)[:200], "the page's own checksum")
-    except Problem as problem:
-        yield Result("integrity", "what it was built from", "told in the file", 0, problem.message, "llm-traces build")
+        yield from list(damage(path)) or [
+            Result("integrity", "every page", READABLE, 0, str(error)[:200], "the page's own checksum")
+        ]

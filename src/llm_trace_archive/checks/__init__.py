@@ -63,6 +63,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: int = pq.read_metadata(path).num_rows
+        self.names: list[str] = pq.read_schema(path).names
         self.memo: dict[str, pa.Array] = {}  # what several figures are of
         self._held: tuple[str, pa.ChunkedArray] | None = None
 
@@ -90,8 +91,23 @@ class Table:
                     yield start, batch
                     start += batch.num_rows
 
+    def value(self, name: str, row: int) -> str:
+        """One value, as `Result.rows` shows it."""
+        with pq.ParquetFile(self.path) as file:
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if row < rows:
+                    return shown(file.read_row_group(group, [name]).column(0)[row])
+                row -= rows
+        raise IndexError(row)
+
+
+def shown(value: pa.Scalar) -> str:
+    """A value of a row that offends, for people."""
+    return str(value.as_py())[:60]
+
 
 def first_rows(mask: pa.Array, values: pa.Array, start: int, known: tuple[tuple[int, str], ...] = ()) -> Any:
     """`known` and the first rows of a mask, as `Result.rows` shows them; `start` is the number of the first row."""
     found = pc.indices_nonzero(pc.fill_null(mask, False)).slice(0, ROWS_SHOWN - len(known)).to_pylist()
-    return (*known, *((start + index, str(values[index].as_py())[:60]) for index in found))
+    return (*known, *((start + index, shown(values[index])) for index in found))

@@ -39,7 +39,7 @@ _TRACES = (
 )
 # What an archive needs besides recipes and schemas; the rest is generated in it.
 _COPIED = ("LICENSE.txt", ".gitattributes", ".gitignore", ".datalad/config")
-_HONOURED = ("arrivals", "segments", "relations")  # expectations that hold of the look-alikes too
+_HONOURED = ("arrivals", "segments", "relations", "references")  # expectations that hold of the look-alikes too
 _LINES = ("csv", "jsonl")  # formats of a line a row
 
 
