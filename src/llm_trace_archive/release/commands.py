@@ -2,8 +2,61 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from ..archive import cache_folder
+from ..errors import FINDINGS
+from ..options import Mirror, archive_of
 
 app = typer.Typer(
     help="From built to published: the gate, the bundle, Zenodo and the Hugging Face Hub.", no_args_is_help=True
 )
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    mirror: Mirror = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
+) -> None:
+    """The gate: check all that a release of this archive would hold, and the state it is released from."""
+    from ..archive import replace_text
+    from ..fetch import Sources
+    from ..terminal import print_results
+    from . import gate
+
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=True)
+    report = gate.check(archive_of(context), sources, show=print_results)
+    for line in report.summary():
+        typer.echo(line)
+    if json:
+        replace_text(json, report.as_json())
+    if report.findings:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
+def bundle(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or an older bundle.")],
+    org: Annotated[str, typer.Option(help="Owner of the dataset repo on the Hub.")] = "llm-trace-archive",
+    mirror: Mirror = None,
+) -> None:
+    """Run the gate, and write the folder that every target gets. Nothing is written if there are findings."""
+    from ..fetch import Sources
+    from ..terminal import print_results
+    from . import gate
+    from .pack import pack
+
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=True)
+    report = gate.check(archive_of(context), sources, org, print_results)
+    for line in report.summary():
+        typer.echo(line)
+    made = pack(report, folder)
+    if made is None:
+        typer.echo(f"{folder}: nothing to do: it is this bundle already")
+    else:
+        typer.echo(f"{folder}: {len(made.files)} files, {sum(each.bytes for each in made.files) / 1e6:.2f} MB")

@@ -1,0 +1,122 @@
+"""What a bundle holds, before anything is written: the tables to copy and the texts to write, all from the archive."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .. import describe
+from ..archive import LOCK, Archive
+from . import crate, croissant
+from .bundle import CITATION, SUMS
+from .notice import notice
+from .selection import Selection
+
+README, LICENCE, NOTICE = "README.md", "LICENSE.txt", "NOTICE"
+REPORTS = ("release-report.json", "release-report.txt")
+LAST = (*REPORTS, SUMS)  # they tell of the others
+SCHEMAS = ("schemas/request.json", "schemas/recipe.schema.json", "schemas/release-report.schema.json")
+ORGANISATION = "llm-trace-archive"
+REPOSITORY = "llm-trace-archive"
+LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a release of the archive's selection holds; `organisation` is that of the Hub's repository."""
+
+    archive: Archive
+    selection: Selection
+    organisation: str = ORGANISATION
+
+    @property
+    def version(self) -> str:
+        """The version the release is of: that of the lock."""
+        return str(self.archive.lock.get("version", ""))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Every file with its bytes; 0 for those that are written last, which tell of the others."""
+        tables = {each["path"]: int(each["bytes"]) for each in self.package["resources"]}
+        return tables | {path: len(text.encode()) for path, text in self.texts.items()} | dict.fromkeys(LAST, 0)
+
+    @cached_property
+    def citation(self) -> dict[str, Any]:
+        """CITATION.cff; empty if it is missing or not YAML."""
+        import yaml
+
+        try:
+            found = yaml.safe_load(self._read(CITATION))
+        except yaml.YAMLError:
+            found = None
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def package(self) -> dict[str, Any]:
+        """datapackage.json: the lock with the released resources only, each with its URL on the Hub."""
+        lock, released = self.archive.lock, {str(each) for each in self.selection.released}
+        resources = [
+            {**each, "urls": [self._url(each["path"])]}
+            for each in lock.get("resources", ())
+            if f"{each['trace']}/{each['workload']}" in released
+        ]
+        # The archive's own name and title may tell of look-alikes, which no release holds.
+        return {**lock, **describe.around(resources), "version": self.version}
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Every file that is text, by its path in the bundle, less the report and the sums."""
+        texts = dict(sorted({**dict(self._copied()), **self._made()}.items()))
+        texts[README] = self._readme(texts)
+        return texts
+
+    def _copied(self) -> Iterator[tuple[str, str]]:
+        archive, released = self.archive, self.selection.released
+        recipes = [archive.recipe(trace) for trace in {each.trace for each in released}]
+        recipes += [archive.recipe(each.derived_from) for each in recipes if each.derived_from]
+        paths = {LICENCE, CITATION, *SCHEMAS, *(each.schema_path for each in released)}
+        paths |= {f"recipes/{each.file.name}" for each in recipes}
+        # A recipe may list the files of a workload that is not released; without its list it can't be read.
+        paths |= {each.listed.path for recipe in recipes for each in recipe.workloads if each.listed}
+        for path in sorted(paths):
+            if (self.archive.root / path).is_file():
+                yield path, self._read(path)
+
+    def _made(self) -> dict[str, str]:
+        schemas = {each.schema_path: self.archive.schema(each) for each in self.selection.released}
+        copied = [path for path, _ in self._copied()]
+        parts = [*copied, LOCK, NOTICE, README, croissant.NAME, *LAST]
+        return {
+            LOCK: _json(self.package),
+            NOTICE: notice(self.archive, self.selection, self.package["title"], self.version),
+            croissant.NAME: _json(croissant.croissant(self.package, schemas, self.citation)),
+            crate.NAME: _json(crate.crate(self.package, self.citation, parts)),
+        }
+
+    def _readme(self, texts: Mapping[str, str]) -> str:
+        """The archive's README with the card and the table of the release; what is not in it is linked to."""
+        text = describe.with_card(self.archive, self.package, self._read(README) or describe.README)
+        there = {README, *texts, *(each.path for each in self.selection.released)}
+        place = f"{self.package['homepage']}/blob/{self.version}"
+
+        def link(found: re.Match[str]) -> str:
+            inside = found[1] in there or any(path.startswith(f"{found[1].rstrip('/')}/") for path in there)
+            return found[0] if inside else f"]({place}/{found[1]}"
+
+        return LINK.sub(link, text)
+
+    def _url(self, path: str) -> str:
+        place = f"https://huggingface.co/datasets/{self.organisation}/{REPOSITORY}"
+        return f"{place}/resolve/{self.version}/{path}"
+
+    def _read(self, path: str) -> str:
+        file = self.archive.root / path
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

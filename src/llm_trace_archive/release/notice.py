@@ -1,0 +1,84 @@
+"""Licences as SPDX expressions, and NOTICE: whose data these are, under which licence, and what was changed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from ..archive import Archive
+from ..recipe import Recipe, Workload
+from .selection import Selection
+
+HEAD = """\
+{title} {version}
+
+The tables under data/ are made from traces that others measured and published. Each stays under the licence of its
+publisher, given here, whose terms bind whoever passes it on. Cite the authors of the traces you use.
+
+Changed in all of them: converted to Parquet, columns named, ordered and typed by one schema (schemas/), times in
+microseconds. Rows are in the upstream's order. recipes/ says for each column where it comes from.
+
+Code, schemas, recipes and descriptions are under LICENSE.txt.
+"""
+
+
+def faults(expression: str) -> str:
+    """What is wrong with a licence's SPDX expression; nothing if it is valid and every licence in it is listed."""
+    from license_expression import ExpressionError, get_spdx_licensing
+
+    try:
+        return "empty" if get_spdx_licensing().parse(expression, validate=True, strict=True) is None else ""
+    except ExpressionError as error:
+        return str(error)
+
+
+def urls(expressions: Iterable[str]) -> dict[str, str]:
+    """Every licence that stands in valid expressions, by its SPDX id, with the page of its text."""
+    from license_expression import get_spdx_licensing
+
+    spdx = get_spdx_licensing()
+    keys = {key for each in expressions if not faults(each) for key in spdx.license_keys(each)}
+    return {key: f"https://spdx.org/licenses/{key}.html" for key in sorted(keys)}
+
+
+def notice(archive: Archive, selection: Selection, title: str, version: str) -> str:
+    """The text of NOTICE: a paragraph a released trace, then what the release leaves out."""
+    lines = [HEAD.format(title=title, version=version)]
+    for trace in dict.fromkeys(each.trace for each in selection.released):
+        workloads = [each for each in selection.released if each.trace == trace]
+        lines += _trace(archive.recipe(trace), workloads)
+    if selection.left_out:
+        lines += ["Not in this release", "-" * 19]
+        lines += [f"  {workload}: {reason}" for workload, reason in selection.left_out]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _trace(recipe: Recipe, workloads: list[Workload]) -> Iterator[str]:
+    head = f"{recipe.name}: {recipe.title}"
+    yield f"{head}\n{'-' * len(head)}"
+    told = [("cite", recipe.cite), ("doi", f"https://doi.org/{recipe.doi}" if recipe.doi else "")]
+    told += [("licence", f"{recipe.licence['spdx']}, {recipe.licence['source']}"), ("", recipe.licence.get("note", ""))]
+    told += [("homepage", recipe.homepage)]
+    for label, text in told:
+        if text:
+            yield _line(label, text)
+    for workload in workloads:
+        yield _line("table", workload.path)
+        yield from (_line("source", url) for _, url in workload.sources)
+        yield _line("changed", _changed(workload))
+    yield ""
+
+
+def _changed(workload: Workload) -> str:
+    derived = dict.fromkeys(rule.column for file in workload.tables for rule in file.rules if rule.derive)
+    made = f"; computed here: {', '.join(derived)}" if derived else ""
+    if workload.restores:
+        return f"nothing is lost: the upstream's bytes can be written back{made}"
+    lost = sorted({name for file in workload.tables for name in file.lost})
+    less = f", less {', '.join(lost)}" if lost else ""
+    return f"does not hold all of the upstream{less}{made}"
+
+
+def _line(label: str, text: str) -> str:
+    lines = textwrap.wrap(text, 108, break_long_words=False, break_on_hyphens=False)  # a URL is never cut
+    return f"  {label:<9} " + f"\n{'':<12}".join(lines)

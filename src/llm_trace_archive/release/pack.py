@@ -1,0 +1,166 @@
+"""Write the bundle: into a folder beside its place, checked and synced, then renamed. All of it, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ..archive import cache_folder
+from ..errors import BadUse, Problem
+from ..git import Git
+from .bundle import SUMS, Bundle
+from .contents import REPORTS
+from .gate import Report
+
+PIECE = 1 << 20  # bytes copied at a time
+
+
+def pack(report: Report, target: Path) -> Bundle | None:
+    """Write what the gate let pass to the folder `target`; None if it holds the same bundle already.
+
+    Another bundle of ours is replaced. Raises Problem if there are findings or a table's bytes are not those of the
+    lock; BadUse if `target` holds anything else or can't be written. `target` is then as it was.
+    """
+    if report.findings:
+        raise Problem(
+            "release",
+            f"{report.findings} findings: nothing was written",
+            next="mend what DIFFERS, then run the same command again",
+        )
+    target = target.absolute()
+    contents = report.contents
+    _outside(contents.archive.root, target)
+    texts = {**contents.texts, **dict(zip(REPORTS, (report.as_json(), report.as_text()), strict=True))}
+    tables = {each["path"]: each["hash"].removeprefix("sha256:") for each in contents.package["resources"]}
+    hashes = tables | {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
+    sums = "".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes))
+    with _staged(target) as part:
+        before = _before(target, contents.package["name"])
+        if before and (before.root / SUMS).read_text(encoding="utf-8") == sums:
+            return None
+        for path, sha256 in sorted(tables.items()):
+            _copy(contents.archive.root / path, part / path, sha256)
+        for path, text in {**texts, SUMS: sums}.items():
+            with _new(part / path) as stream:
+                stream.write(text.encode())
+        for folder in (*(each for each in part.rglob("*") if each.is_dir()), part):
+            _sync(folder)
+        files = Bundle.open(part).files
+        _put(part, target)
+    return Bundle(target, files)
+
+
+def _before(target: Path, name: str) -> Bundle | None:
+    """The bundle that stands there; None if nothing does. Raises BadUse if it is anything else."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    try:
+        bundle = Bundle.open(target)
+        if bundle.package.get("name") == name:
+            return bundle
+        why = f"a bundle of {bundle.package.get('name')}"
+    except (Problem, OSError, ValueError) as problem:
+        why = problem.message if isinstance(problem, Problem) else str(problem)
+    raise BadUse(
+        str(target),
+        f"is in use, and no bundle of ours: {why}",
+        kept="as it was",
+        next="give another folder, or remove this one",
+    )
+
+
+def _outside(root: Path, target: Path) -> None:
+    """A bundle in the working tree would make it unclean, unless git ignores it there."""
+    if target.resolve().is_relative_to(root.resolve()) and not Git(root).ask("check-ignore", str(target)):
+        raise BadUse(
+            str(target), "is inside the archive, where git would see it", next="give a folder outside, or dist/..."
+        )
+
+
+def _copy(source: Path, target: Path, sha256: str) -> None:
+    """Copy a table, and read it once for that and for its hash."""
+    digest = hashlib.sha256()
+    with source.open("rb") as stream, _new(target) as out:
+        while piece := stream.read(PIECE):
+            digest.update(piece)
+            out.write(piece)
+    if digest.hexdigest() != sha256:
+        raise Problem(
+            str(source.name),
+            "changed while it was copied",
+            expected=f"sha256 {sha256}",
+            got=f"sha256 {digest.hexdigest()}",
+            kept="nothing was written",
+            next="llm-traces validate",
+        )
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[BinaryIO]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _put(part: Path, target: Path) -> None:
+    """Rename; what stood there goes last. A run killed in between leaves the new bundle to be written again."""
+    old = part.with_name(f".{target.name}.old")
+    _remove(old)
+    if target.exists():
+        target.rename(old)
+    try:
+        part.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    _sync(target.parent)
+    _remove(old)
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
+    """A new folder beside `target`, this process's alone, gone afterwards."""
+    from filelock import FileLock
+
+    part = target.with_name(f".{target.name}.part")
+    locks = cache_folder() / "locks"
+    name = hashlib.sha256(str(target).encode()).hexdigest()[:24]
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"bundle-{name}.lock"):
+            try:
+                _remove(part)
+                part.mkdir()
+                yield part
+            finally:
+                _remove(part)
+    except OSError as error:
+        raise BadUse(
+            str(target),
+            f"can't be written: {error.strerror or error}",
+            path=str(error.filename or target),
+            kept="nothing half-written; what was there before is untouched",
+            next="make room or mend the permissions, then run the same command again",
+        ) from None
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
