@@ -60,3 +60,20 @@ def bundle(
         typer.echo(f"{folder}: nothing to do: it is this bundle already")
     else:
         typer.echo(f"{folder}: {len(made.files)} files, {sum(each.bytes for each in made.files) / 1e6:.2f} MB")
+
+
+@app.command()
+def huggingface(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `release bundle` made.")],
+    repo: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="The dataset repo.  [default: the archive's own]")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request instead: no tag until it is merged.")] = False,
+) -> None:
+    """Bring the bundle to the Hugging Face Hub: one commit with what changed, and a tag equal to the version."""
+    from . import hub
+    from .bundle import Bundle
+
+    done = hub.release(Bundle.open(bundle), repo or hub.REPO, private=private, pull=pr, say=typer.echo)
+    typer.echo(done.url)

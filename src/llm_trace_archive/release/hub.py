@@ -1,0 +1,396 @@
+"""The Hugging Face Hub: one commit a release with only what changed, compared with the bundle, then tagged.
+
+Nothing is remembered between runs. Each looks what is there and does what is missing, so a killed run is run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from ..download import Failed, Patience, permitted
+from ..errors import BadUse, Problem
+from .bundle import SUMS, Bundle
+from .differences import MISSING, OTHER, differences, told
+from .record import Listed, Release
+
+if TYPE_CHECKING:
+    import tenacity
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+REPO = "llm-trace-archive/llm-trace-archive"
+DATASET = "dataset"
+MAIN = "main"
+KEPT = ".gitattributes"  # the Hub's own: which files it keeps as large ones
+PATIENCE = Patience(read=120)  # a commit of many large files is answered late
+AGAIN = (408, 409, 412, 425, 429, 500, 502, 503, 504)  # 409: another commit runs; 412: the parent is no longer the head
+NEXT = "run the same command again: it goes on where this one stopped"
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Commits by name: branches and tags by theirs, pull requests as refs/pr/<number>."""
+
+    branches: dict[str, str]
+    tags: dict[str, str]
+    pulls: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Hub:
+    """One dataset repo, read and written with the token of HF_TOKEN or of the client's own store."""
+
+    repo: str
+    say: Callable[[str], None] = lambda line: None
+    patience: Patience = PATIENCE
+
+    @cached_property
+    def api(self) -> HfApi:
+        """The client. Raises BadUse if HF_ENDPOINT is no place to send a token to."""
+        import huggingface_hub
+        from huggingface_hub.utils import disable_progress_bars, logging  # type: ignore[attr-defined]
+
+        client = huggingface_hub.HfApi(library_name="llm-trace-archive")
+        try:
+            permitted(client.endpoint)
+        except Failed as failed:
+            raise BadUse(client.endpoint, f"HF_ENDPOINT {failed}", expected="https") from None
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings name signed URLs
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        session = huggingface_hub.get_session()
+        limits = {"connect": self.patience.connect, "read": self.patience.read, "write": self.patience.read}
+
+        def limit(request: Any) -> None:  # the client itself waits for ever
+            request.extensions["timeout"] = limits | {"pool": None}
+
+        hooks = {"request": [*session.event_hooks["request"], limit]}
+        kind = type(session)
+        huggingface_hub.set_client_factory(lambda: kind(event_hooks=hooks, follow_redirects=True))
+        return client
+
+    def ask(self, call: Callable[..., Answer], *arguments: Any, **named: Any) -> Answer:
+        """Call the client, again after what may pass. Raises Problem for what doesn't."""
+        import tenacity
+
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: _passes(error) and _status(error) not in (409, 412)),
+            stop=tenacity.stop_after_attempt(self.patience.tries),
+            wait=self._seconds,
+            before_sleep=lambda state: self._say_why(state.outcome.exception() if state.outcome else None),
+            reraise=True,
+        )
+        try:
+            return again(call, *arguments, **named)
+        except Problem:
+            raise
+        except Exception as error:
+            raise self._problem(error) from None
+
+    def listing(self, revision: str) -> dict[str, Listed]:
+        """The files at a branch, tag or commit, but .gitattributes: sha256 of large files, git's ids of the others."""
+        from huggingface_hub.hf_api import RepoFile
+
+        def read() -> dict[str, Listed]:
+            found = {}
+            for each in self.api.list_repo_tree(self.repo, repo_type=DATASET, revision=revision, recursive=True):
+                if isinstance(each, RepoFile) and each.path != KEPT:
+                    large = each.lfs
+                    found[each.path] = (
+                        Listed(large.size, "sha256", large.sha256)
+                        if large
+                        else Listed(each.size, "git_blob", each.blob_id)
+                    )
+            return found
+
+        return self.ask(read)
+
+    def refs(self) -> Refs:
+        """All branches, tags and pull requests."""
+        found = self.ask(self.api.list_repo_refs, self.repo, repo_type=DATASET, include_pull_requests=True)
+        return Refs(
+            {each.name: each.target_commit for each in found.branches},
+            {each.name: each.target_commit for each in found.tags},
+            {each.ref: each.target_commit for each in found.pull_requests or ()},
+        )
+
+    def pull_request(self, version: str) -> str:
+        """The open pull request of a release, as refs/pr/<number>, or nothing."""
+        open_ = self.ask(
+            lambda: list(
+                self.api.get_repo_discussions(
+                    self.repo, repo_type=DATASET, discussion_type="pull_request", discussion_status="open"
+                )
+            )
+        )
+        numbers = [each.num for each in open_ if each.title == _title(version) and each.is_pull_request]
+        return f"refs/pr/{max(numbers)}" if numbers else ""
+
+    def private(self) -> bool | None:
+        """Whether it is private; None if there is no such repo, or none that the token may see. Raises Problem."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        def look() -> bool | None:
+            try:
+                return bool(self.api.repo_info(self.repo, repo_type=DATASET).private)
+            except RepositoryNotFoundError:
+                return None
+
+        return self.ask(look)
+
+    def url(self, revision: str, path: str = "") -> str:
+        """Where people look at a revision, or where a file of it is downloaded."""
+        page = f"{self.api.endpoint}/datasets/{self.repo}"
+        if revision.startswith("refs/pr/"):
+            return f"{page}/discussions/{revision.removeprefix('refs/pr/')}"
+        return f"{page}/resolve/{revision}/{quote(path)}" if path else f"{page}/tree/{revision}"
+
+    def prepare(self, private: bool, pull: bool) -> bool:
+        """Check the token, and create the repo if there is none. Returns whether it is private."""
+        me = self.ask(self.api.whoami)
+        if (me.get("auth") or {}).get("accessToken", {}).get("role") == "read":
+            raise self._forbidden("its role is read")
+        is_private = self.private()
+        if is_private is None:
+            if pull:
+                raise BadUse(self.repo, "no such dataset repo, or the token may not see it", next="leave --pr out")
+            self.ask(self.api.create_repo, self.repo, repo_type=DATASET, private=private or None, exist_ok=True)
+            self.say(f"created the {'private ' if private else ''}dataset repo {self.repo}")
+            return private
+        if private and not is_private:
+            raise BadUse(
+                self.repo,
+                "is public",
+                expected="a private repo, or a new one",
+                next=f"change it at {self.url(MAIN).removesuffix('/tree/main')}/settings, or leave --private out",
+            )
+        return is_private
+
+    def bring(self, bundle: Bundle, pull: bool) -> tuple[str, str]:
+        """Look, send what differs, look again, until the Hub has the bundle; returns the revision and its commit.
+
+        That is main, or with `pull` the release's pull request, opened if there is none. Looking first is what makes
+        a commit happen once: the answer to it may be lost. Raises Problem if someone else changed the branch meanwhile.
+        """
+        heads: dict[str, str] = {}
+        for attempt in range(self.patience.tries):
+            refs = self.refs()
+            revision = (self.pull_request(bundle.version) if pull else "") or MAIN
+            head = (refs.pulls if revision in refs.pulls else refs.branches)[revision]
+            there = self.listing(head)
+            found = differences(bundle, there)
+            if not found:
+                return revision, head
+            if heads.setdefault(revision, head) != head:
+                raise Problem(
+                    self.repo,
+                    f"{revision} changed meanwhile, and not to the bundle",
+                    found=told(found),
+                    next=f"look what was done there; then {NEXT}",
+                )
+            self._require_ours(there, found)
+            error = self._commit(bundle, found, revision, head, pull and revision == MAIN)
+            if error is not None:
+                self._say_why(error)
+                if attempt + 1 < self.patience.tries:
+                    time.sleep(self._pause(attempt + 1, error))
+        raise Problem(self.repo, "the Hub did not take the commit", tries=str(self.patience.tries), next=NEXT)
+
+    def tag(self, version: str, head: str) -> None:
+        """Tag a commit with the version. Raises Problem if the tag is elsewhere."""
+        with contextlib.suppress(_ConflictProblem):  # it exists: an answer was lost, or someone was faster
+            self.ask(self.api.create_tag, self.repo, tag=version, revision=head, repo_type=DATASET)
+        there = self.refs().tags.get(version)
+        if there != head:
+            raise Problem(self.repo, f"tag {version} is at another commit", expected=head, got=there or "no tag")
+
+    def _commit(
+        self, bundle: Bundle, found: dict[str, str], revision: str, head: str, opens_pull: bool
+    ) -> Exception | None:
+        """Send what differs as one commit on `head`. Returns an error after which it may have happened or not."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        sizes = {each.path: each.bytes for each in bundle.files}
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(path, bundle.root / path)
+            if how in (MISSING, OTHER)
+            else CommitOperationDelete(path, is_folder=False)
+            for path, how in found.items()
+        ]
+        sent = [path for path in found if path in sizes]
+        self.say(
+            f"{revision}: {len(sent)} files to send ({sum(sizes[path] for path in sent):,} bytes), "
+            f"{len(found) - len(sent)} to delete, {len(sizes) - len(sent)} unchanged"
+        )
+        try:
+            done = self.api.create_commit(
+                self.repo,
+                operations,
+                commit_message=_title(bundle.version),
+                repo_type=DATASET,
+                revision=None if opens_pull else revision,
+                parent_commit=head,
+                create_pr=opens_pull,
+            )
+        except Exception as error:
+            if not _passes(error):
+                raise self._problem(error) from None
+            return error
+        self.say(f"{done.pr_url or revision}: commit {done.oid}")
+        return None
+
+    def _require_ours(self, there: dict[str, Listed], found: dict[str, str]) -> None:
+        """Files are deleted only in a repo that holds a release of ours."""
+        extra = {path: how for path, how in found.items() if path in there and how not in (MISSING, OTHER)}
+        if extra and SUMS not in there:
+            raise BadUse(
+                self.repo,
+                "holds files that no release of this archive put there",
+                found=told(extra),
+                next="give another --repo, or delete them there",
+            )
+
+    def _seconds(self, state: tenacity.RetryCallState) -> float:
+        return self._pause(state.attempt_number, state.outcome.exception() if state.outcome else None)
+
+    def _pause(self, attempt: int, error: BaseException | None) -> float:
+        """Seconds until the next try: as the server asks, or twice the last."""
+        own = self.patience.first_pause * 2.0 ** (attempt - 1)
+        asked = str(getattr(getattr(_cause(error), "response", None), "headers", {}).get("Retry-After", ""))
+        return min(max(own, float(asked) if asked.isdigit() else 0), self.patience.longest_pause)
+
+    def _say_why(self, error: BaseException | None) -> None:
+        cause = _cause(error)
+        self.say(f"{_host(self.api)}: {_status(cause) or type(cause).__name__}; looking again")
+
+    def _forbidden(self, reason: str) -> BadUse:
+        return BadUse(
+            self.repo,
+            "the token may not write there",
+            reason=reason,
+            next=f"hf auth login, or HF_TOKEN: a token that may write, of a member of {self.repo.partition('/')[0]}",
+        )
+
+    def _problem(self, error: Exception) -> Problem:
+        """What to tell of an error of the client's. Its own text is left out: it may hold signed URLs."""
+        from huggingface_hub import errors
+
+        cause = _cause(error)
+        host, status = _host(self.api), _status(cause)
+        said = (getattr(cause, "server_message", None) or "")[:300]
+        if isinstance(cause, errors.LocalTokenNotFoundError):
+            return BadUse(
+                host,
+                "no token",
+                expected="HF_TOKEN in the environment, or the store of hf auth login",
+                next="hf auth login",
+            )
+        if isinstance(cause, errors.HFValidationError):
+            return BadUse(self.repo, "not the name of a repo", expected="<user or organisation>/<name>")
+        if isinstance(cause, errors.OfflineModeIsEnabled):
+            return BadUse(host, "not asked: HF_HUB_OFFLINE is set", next="unset HF_HUB_OFFLINE")
+        if status == 401 and not isinstance(cause, errors.RepositoryNotFoundError):
+            return BadUse(host, "refuses the token", reason=said, next="hf auth login, or another HF_TOKEN")
+        if status == 403:
+            return self._forbidden(said)
+        if status in (401, 404):
+            return BadUse(self.repo, "no such dataset repo or revision, or the token may not see it", reason=said)
+        if status == 409:
+            return _ConflictProblem(self.repo, "the Hub tells of a conflict", reason=said, next=NEXT)
+        if status:
+            return Problem(host, f"answers {status}", reason=said, next=NEXT if status in AGAIN else "")
+        if isinstance(cause, errors.HTTPError):  # type: ignore[attr-defined]
+            return BadUse(host, "can't be reached", reason=type(cause).__name__, next=NEXT)
+        if isinstance(cause, ValueError) and str(cause).startswith("Invalid metadata in README.md"):
+            return Problem("README.md", "the Hub refuses what the card says at its top", reason=str(cause)[:500])
+        if isinstance(cause, OSError) and cause.filename:
+            return BadUse(str(cause.filename), cause.strerror or type(cause).__name__, next=NEXT)
+        return Problem(
+            self.repo, "the Hub's answer was not understood", reason=f"{type(cause).__name__}: {cause}"[:500]
+        )
+
+
+class _ConflictProblem(Problem):
+    """The Hub answered 409."""
+
+
+def release(
+    bundle: Bundle,
+    repo: str = REPO,
+    *,
+    private: bool = False,
+    pull: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    patience: Patience = PATIENCE,
+) -> Release:
+    """Bring the bundle to a dataset repo and tag it; with `pull` as a pull request, which gets no tag.
+
+    Doing it twice changes nothing. Raises BadUse for what the user must mend first, Problem for the rest: a tag of this
+    version with other bytes, a branch that someone else changed meanwhile, a server that fails for long.
+    """
+    hub = Hub(repo, say, patience)
+    is_private = hub.prepare(private, pull)
+    version = bundle.version
+    if version in hub.refs().tags:
+        found = differences(bundle, hub.listing(version))
+        if found:
+            raise Problem(
+                repo,
+                f"{version} is released already, with other files",
+                found=told(found),
+                next="raise the version in CITATION.cff and CHANGELOG.md, and make the bundle again",
+            )
+        say(f"{repo}: {version} is released already: nothing to do")
+    else:
+        revision, head = hub.bring(bundle, pull)
+        if pull:
+            done = "is merged" if revision == MAIN else "waits to be merged"
+            say(f"{hub.url(revision)}: the release {done}; then run this without --pr, which tags it")
+            return Release("huggingface", version, repo, hub.url(revision), published=False)
+        hub.tag(version, head)
+        say(f"{repo}: {version} is {head}, {len(bundle.files)} files as in the bundle")
+    urls = {} if is_private else {each.path: hub.url(version, each.path) for each in bundle.files}
+    return Release("huggingface", version, repo, hub.url(version), published=not is_private, urls=urls)
+
+
+def listing(repo: str, revision: str) -> dict[str, Listed]:
+    """The files of a repo at a branch, tag or commit, as the Hub tells them. Raises Problem."""
+    return Hub(repo).listing(revision)
+
+
+def _title(version: str) -> str:
+    return f"Release {version}"
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """The client wraps what went wrong with one file."""
+    while type(error) is RuntimeError and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _status(error: BaseException | None) -> int:
+    return int(getattr(getattr(_cause(error), "response", None), "status_code", 0))
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether an error may pass by itself: of the network, of the server, or an answer that a proxy gave."""
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+
+    cause = _cause(error)
+    if isinstance(cause, HfHubHTTPError):
+        return _status(cause) in AGAIN
+    return isinstance(cause, (HTTPError, json.JSONDecodeError))
+
+
+def _host(api: HfApi) -> str:
+    return api.endpoint.partition("://")[2]
