@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -98,10 +100,12 @@ class Site:
 
 
 @contextlib.contextmanager
-def site() -> Iterator[Site]:
+def site(tls: ssl.SSLContext | None = None, handler: type[Handler] = Handler) -> Iterator[Site]:
     """A server on a free port of 127.0.0.1."""
-    server = Server(("127.0.0.1", 0), Handler)
-    server.site = Site(f"http://127.0.0.1:{server.server_address[1]}")
+    server = Server(("127.0.0.1", 0), handler)
+    server.site = Site(f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}")
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -110,6 +114,44 @@ def site() -> Iterator[Site]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Proxy(Handler):
+    """A proxy for https by CONNECT (RFC 9110, 9.3.6): the site's scripts say by host what happens."""
+
+    def do_CONNECT(self) -> None:
+        site = self.server.site
+        with site.lock:
+            site.requests[self.path] += 1
+            site.seen.append((self.path, dict(self.headers)))
+        script = site.scripts.get(self.path)
+        if script:
+            script(self)
+        else:
+            self.answer(502, b"no such host")
+        self.close_connection = True
+
+
+def tunnelling(port: int) -> Script:
+    """Connect to that port of this machine, whatever host was asked for."""
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while block := source.recv(65536):
+                target.sendall(block)
+            target.shutdown(socket.SHUT_WR)
+
+    def script(handler: Handler) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as there:
+            handler.send_response(200)
+            handler.end_headers()
+            here = handler.connection
+            back = threading.Thread(target=pump, args=(there, here), daemon=True)
+            back.start()
+            pump(here, there)
+            back.join()
+
+    return script
 
 
 def plain(body: bytes) -> Script:
