@@ -77,3 +77,29 @@ def huggingface(
 
     done = hub.release(Bundle.open(bundle), repo or hub.REPO, private=private, pull=pr, say=typer.echo)
     typer.echo(done.url)
+
+
+@app.command()
+def zenodo(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `release bundle` made.")],
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Zenodo's sandbox, with the token in ZENODO_SANDBOX_TOKEN.")
+    ] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish it, for ever; else it stops at the draft.")
+    ] = False,
+    community: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Ask this community to take the record; may be repeated.")
+    ] = None,
+) -> None:
+    """Bring the bundle to Zenodo: a draft with exactly its files, published if told. The token is in ZENODO_TOKEN."""
+    from ..progress import Progress
+    from . import zenodo
+    from .bundle import Bundle
+
+    invenio = zenodo.server(sandbox, typer.echo)
+    with Progress() as progress:
+        done = zenodo.release(
+            Bundle.open(bundle), invenio, publish=publish, communities=community or (), progress=progress.bytes
+        )
+    typer.echo("\n".join(filter(None, (done.url, done.doi and f"https://doi.org/{done.doi}"))))
