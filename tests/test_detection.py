@@ -277,7 +277,7 @@ def test_clean_archives_give_no_finding(built: Archive, samples: Samples, tmp_pa
     jsonschema.validate(told, json.loads((ROOT / "schemas" / "validation.schema.json").read_text()))
     assert told["findings"] == 0 and {each["subject"] for each in told["results"]} == {"package", *NAMES}
     assert {each["check"] for each in told["results"]} == {
-        "package", "integrity", "schema", "rows", "relations", "expectations", "provenance",
+        "package", "integrity", "schema", "rows", "keys", "relations", "expectations", "provenance",
     }  # fmt: skip
     suites = ElementTree.parse(tmp_path / "v.xml").getroot()
     assert [suite.get("failures") for suite in suites] == ["0"] * (1 + len(NAMES))

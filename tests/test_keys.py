@@ -202,7 +202,7 @@ def test_planted_faults_in_the_look_alikes_name_column_and_row(
         done = llm_traces("validate", name, "--json", tmp_path / "v.json", cwd=built)
         assert done.returncode == 1, done.stdout + done.stderr
         told = json.loads((tmp_path / "v.json").read_text())["results"]
-        found = [each for each in told if each["check"] == "relations" and not each["holds"]]
+        found = [each for each in told if each["check"] in ("keys", "relations") and not each["holds"]]
         assert [each["column"] for each in found] == [column] and 9 in [row["row"] for row in found[0]["rows"]]
     finally:
         path.unlink()

@@ -22,7 +22,7 @@ ROWS_SHOWN = 3
 class Result:
     """What one check found: the value expected, the largest difference that agrees, and the value found.
 
-    check   the family: integrity, schema, rows, relations, expectations, published or provenance
+    check   the family: package, integrity, schema, rows, keys, relations, expectations, published or provenance
     source  who says what is expected
     column  the column it is about, or empty
     rows    the first rows that offend, each (0-based number, value)

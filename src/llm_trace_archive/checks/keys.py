@@ -49,25 +49,25 @@ def keys(archive: Archive, workload: Workload, table_schema: Mapping[str, Any], 
     """
     source = workload.schema_path
     for names, what in _unique(table_schema):
-        yield _result("schema", f"rows that repeat a key: {what}", table, names, repeats(table, names), source)
+        yield _result("keys", f"rows that repeat a key: {what}", table, names, repeats(table, names), source)
     places = {each["name"]: each["path"] for each in archive.locked.values()} | {"": workload.path}
     for each in table_schema.get("foreignKeys", ()):
         names, target = _listed(each["fields"]), each["reference"]
         told = f"rows of {', '.join(names)} that refer to no row of {target.get('resource') or 'the table itself'}"
         if target.get("resource", "") not in places:
-            yield Result("schema", told, 0, 0, "no such resource", source, names[0])
+            yield Result("keys", told, 0, 0, "no such resource", source, names[0])
             continue
         path = archive.root / places[target.get("resource", "")]
         if path.exists():
             broken = unmatched(table, names, Table(path), _listed(target["fields"]))
-            yield _result("schema", told, table, names, broken, source)
+            yield _result("keys", told, table, names, broken, source)
     for name, reference in workload.expect.get("references", {}).items():
         other, _, column = reference.partition(".")
         path = archive.root / archive.recipe(workload.trace).workload(other).path
         if path.exists():
             told = f"rows of {name} that refer to no {column} of {workload.trace}/{other}"
             broken = unmatched(table, [name], Table(path), [column])
-            yield _result("relations", told, table, [name], broken, f"recipes/{workload.trace}.toml")
+            yield _result("keys", told, table, [name], broken, f"recipes/{workload.trace}.toml")
 
 
 def _unique(table_schema: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
@@ -139,10 +139,10 @@ def hashed(columns: list[pa.Array]) -> tuple[Hashes, npt.NDArray[np.bool_]]:
 def _numbers(column: pa.Array) -> Hashes:
     if pa.types.is_integer(column.type):
         numbers: Hashes = pc.fill_null(pc.cast(column, pa.int64()), 0).to_numpy().view(np.uint64)
-        return numbers
-    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    entries = np.array([hash(value) % 2**64 for value in [*coded.dictionary.to_pylist(), None]], np.uint64)
-    numbers = entries[pc.fill_null(pc.cast(coded.indices, pa.int64()), -1).to_numpy()]
+    else:
+        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        entries = np.array([hash(value) % 2**64 for value in [*coded.dictionary.to_pylist(), None]], np.uint64)
+        numbers = entries[pc.fill_null(pc.cast(coded.indices, pa.int64()), -1).to_numpy()]
     return numbers
 
 

@@ -1,50 +1,163 @@
-"""The package as a whole: the descriptor, the recipes it was made from, and paths that stay inside."""
+"""The package as a whole: descriptor, what is generated, citation, licences, schemas, and paths that stay inside."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from .. import __version__
 from ..archive import LOCK, Archive
-from ..errors import BadUse
+from ..errors import BadUse, Problem
 from . import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
+CITATION = "CITATION.cff"
+CITATION_STANDARD = "https://github.com/citation-file-format/citation-file-format, 1.2.0"
+SPDX = "https://spdx.org/licenses"
+VALID = "valid"
+AS_WRITTEN = "as llm-traces describe writes it"
 
 
 def package(archive: Archive) -> Iterator[Result]:
     """Everything that is not about one workload's rows. Reads no data."""
+    lock = archive.lock
+    yield _result("a Data Package", VALID, _standard(lock), STANDARD)
+    yield _result("a lock", VALID, _json_schema(archive, "datapackage", lock), "schemas/datapackage.schema.json")
+    yield from _resources(archive)
+    if lock:
+        yield from _generated(archive)
+    yield from _schemas(archive)
+    yield from _citation(archive, lock)
+    licences = {recipe.licence["spdx"]: f"recipes/{name}.toml" for name, recipe in archive.recipes.items()}
+    for licence, source in licences.items():
+        yield _result(f"licence {licence}", VALID, _spdx(licence), f"{source}, {SPDX}")
 
-    def result(name: str, expected: str, found: str, source: str) -> Result:
-        return Result("package", name, expected, 0, found, source)
 
-    lock, seen = archive.lock, set()
-    yield result("a Data Package", "valid", _standard(lock), STANDARD)
+def _result(name: str, expected: str, found: str, source: str) -> Result:
+    return Result("package", name, expected, 0, found, source)
+
+
+def _resources(archive: Archive) -> Iterator[Result]:
+    seen = set()
     for each in archive.locked.values():
         path = PurePosixPath(each["path"])
         place = f"data/{each['trace']}/{each['workload']}.parquet"
-        yield result(f"path of {each['name']}", place, "twice" if str(path) in seen else str(path), LOCK)
+        yield _result(f"path of {each['name']}", place, "twice" if str(path) in seen else str(path), LOCK)
         seen.add(str(path))
         inside = (archive.root / path).parent.resolve().is_relative_to(archive.root.resolve())
-        yield result(
+        yield _result(
             f"folder of {each['name']}", "inside the archive", "inside the archive" if inside else "outside", LOCK
         )
         try:
             workload = archive.recipe(each["trace"]).workload(each["workload"])
         except BadUse as problem:
-            yield result(f"recipe of {each['name']}", "in recipes/", problem.message, LOCK)
+            yield _result(f"recipe of {each['name']}", "in recipes/", problem.message, LOCK)
             continue
         digest = each["provenance"]["recipeDigest"]
-        yield result(f"recipe of {each['name']}", workload.digest, digest, f"recipes/{workload.trace}.toml")
+        yield _result(f"recipe of {each['name']}", workload.digest, digest, f"recipes/{workload.trace}.toml")
         licence = archive.recipe(workload.trace).licence["spdx"]
-        yield result(
+        yield _result(
             f"licence of {each['name']}", licence, each["licenses"][0]["name"], f"recipes/{workload.trace}.toml"
         )
+
+
+def _generated(archive: Archive) -> Iterator[Result]:
+    """The lock, the README's card and table, the traces' schemas and pages: all that `describe` writes."""
+    from ..describe import generated
+
+    try:
+        for path, text in generated(archive):
+            file = archive.root / path
+            there = file.read_text(encoding="utf-8", errors="replace") if file.exists() else None
+            yield _result(
+                path, AS_WRITTEN, AS_WRITTEN if there == text else _difference(there, text), "recipes/, schemas/"
+            )
+    except (Problem, LookupError, TypeError, OSError) as error:  # the lock lacks what it is made from
+        yield _result("what is generated", AS_WRITTEN, f"can't be generated: {error}"[:200], LOCK)
+
+
+def _difference(there: str | None, text: str) -> str:
+    if there is None:
+        return "missing"
+    lines = zip([*there.splitlines(), ""], [*text.splitlines(), ""], strict=False)
+    number, (is_, should_be) = next((pair for pair in enumerate(lines, 1) if pair[1][0] != pair[1][1]), (0, ("", "")))
+    return f"line {number}: {is_.strip()[:60]!r} for {should_be.strip()[:60]!r}"
+
+
+def _schemas(archive: Archive) -> Iterator[Result]:
+    from frictionless import Schema
+    from jsonschema import Draft202012Validator, SchemaError
+
+    for path in sorted((archive.root / "schemas").glob("*.json")):
+        try:
+            schema = json.loads(path.read_text(encoding="utf-8"))
+            if path.name.endswith(".schema.json"):
+                Draft202012Validator.check_schema(schema)
+                yield _result(f"schemas/{path.name}", VALID, VALID, str(schema.get("$schema")))
+                continue
+            report = Schema.validate_descriptor(schema)
+            yield _result(
+                f"schemas/{path.name}", VALID, _notes(report), "https://specs.frictionlessdata.io/table-schema/"
+            )
+        except (ValueError, OSError, SchemaError) as error:
+            yield _result(f"schemas/{path.name}", VALID, str(error)[:200], "JSON")
+
+
+def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
+    """An archive of look-alikes is not to be cited, and has none."""
+    import yaml
+
+    path = archive.root / CITATION
+    if not path.exists() and any(recipe.synthetic for recipe in archive.recipes.values()):
+        return
+    try:
+        # Dates and versions as they stand there, not as numbers.
+        cff = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        yield _result(CITATION, VALID, str(error)[:200], CITATION_STANDARD)
+        return
+    yield _result(CITATION, VALID, _json_schema(archive, "citation", cff), CITATION_STANDARD)
+    told = cff if isinstance(cff, dict) else {}
+    yield _result(f"licence of {CITATION}", VALID, _spdx(str(told.get("license"))), SPDX)
+    yield _result(f"version of {CITATION}", __version__, str(told.get("version")), "the version of llm-trace-archive")
+    if lock:
+        yield _result(f"version of {LOCK}", __version__, str(lock.get("version")), "the version of llm-trace-archive")
+
+
+def _json_schema(archive: Archive, name: str, value: Any) -> str:
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads((archive.root / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    errors = Draft202012Validator(schema).iter_errors(value)
+    return "; ".join(f"{error.json_path}: {error.message[:100]}" for error in errors)[:300] or VALID
+
+
+def _spdx(expression: str) -> str:
+    """Whether it is an SPDX licence expression; LicenseRef- names a licence that SPDX does not list."""
+    from license_expression import ExpressionError, get_spdx_licensing
+
+    licensing = get_spdx_licensing()
+    try:
+        names = [symbol.key for symbol in licensing.parse(expression).symbols]
+    except ExpressionError as error:
+        return str(error)[:200]
+    unknown = [
+        name
+        for name in names
+        if name not in licensing.known_symbols and not re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", name)
+    ]
+    return f"unknown: {', '.join(unknown)}" if unknown else VALID
 
 
 def _standard(lock: dict[str, Any]) -> str:
     from frictionless import Package
 
-    report = Package.validate_descriptor(lock)
-    return "valid" if report.valid else "; ".join(str(note) for (note,) in report.flatten(["note"]))[:300]
+    return _notes(Package.validate_descriptor(lock))
+
+
+def _notes(report: Any) -> str:
+    notes: Iterable[list[Any]] = report.flatten(["note"])
+    return VALID if report.valid else "; ".join(str(note) for (note,) in notes)[:300]
