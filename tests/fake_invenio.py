@@ -65,12 +65,14 @@ class Record:
 class Fault:
     """What goes wrong with one request. `applies`: whether the server does it all the same.
 
-    how  a status that is answered; "drop": the connection is cut; "stall": no answer for some seconds; "truncate": the
-         body is read to its half, then the connection is cut; "kill": `Fake.kill` is called
+    how  a status that is answered, with `message`; "html": 200 and no JSON; "drop": the connection is cut; "stall": no
+         answer for some seconds; "truncate": the body is read to its half, then the connection is cut; "kill":
+         `Fake.kill` is called
     """
 
     how: int | str
     applies: bool = False
+    message: str = "planned"
 
 
 @dataclass
@@ -212,7 +214,9 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if isinstance(fault.how, int):
             headers = {"Retry-After": "0"} if fault.how == 429 else {}
-            self._answer(Answer(fault.how, {"status": fault.how, "message": "planned"}, **headers))
+            self._answer(Answer(fault.how, {"status": fault.how, "message": fault.message}, **headers))
+        elif fault.how == "html":
+            self._answer(Answer(200, b"<!doctype html>"))
         elif fault.how == "stall":
             time.sleep(1.5)
         elif fault.how == "kill":
@@ -490,6 +494,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
     fake: Fake
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed is no news."""
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ from urllib.parse import quote, urljoin, urlsplit
 from ..download import AGENT, Again, Failed, Patience, direct, permitted, retry_after, status_line, told
 from ..errors import BadUse, Problem
 from .bundle import BundleFile
-from .limits import GB, ZENODO_BYTES, ZENODO_FILES
 from .record import Listed
 
 if TYPE_CHECKING:
@@ -145,7 +144,8 @@ class Invenio:
         except Refused as refused:
             raise self._problem(refused) from None
         except Failed as failed:
-            raise BadUse(self.host, "could not be asked", reason=str(failed), next=NEXT) from None
+            tries = f"; gave up after {self.patience.tries} tries" if isinstance(failed, Again) else ""
+            raise BadUse(self.host, "could not be asked", reason=f"{failed}{tries}", next=NEXT) from None
 
     def call(self, method: str, path: str, json: Any = None, body: Body | None = None) -> Any:
         """One request to `<url>/api<path>`; returns the JSON it answers, or None for no content.
@@ -273,6 +273,8 @@ class Invenio:
         self.say(f"{self.host}: {why}; again in {pause:.0f} s")
 
     def _problem(self, refused: Refused) -> Problem:
+        from .limits import GB, ZENODO_BYTES, ZENODO_FILES
+
         said = str(refused)
         if refused.status in (401, 403):
             return BadUse(
@@ -297,7 +299,7 @@ class Invenio:
                 found=refused.fields,
                 next="mend CITATION.cff or the recipes, and make the bundle again",
             )
-        return Problem(self.host, "will not do it", got=said)
+        return Problem(self.host, "will not do it", got=said, next=NEXT)
 
 
 class _Limited(Again):

@@ -21,7 +21,7 @@ from ..errors import BadUse, Problem
 from .bundle import Bundle
 from .deposit import Progress, bring_files, require_files
 from .differences import differences, told
-from .invenio import PATIENCE, Invenio, Refused, encoded
+from .invenio import NEXT, PATIENCE, Invenio, Refused, encoded
 from .record import Listed, Release
 from .zenodo_metadata import metadata, repository
 
@@ -75,8 +75,11 @@ def release(
     version of this number with other files, errors in the metadata, a server that fails for long.
     """
     _require_names(bundle)
-    with _alone(invenio):
-        return _Run(bundle, invenio, progress).run(publish, communities, concept)
+    try:
+        with _alone(invenio):
+            return _Run(bundle, invenio, progress).run(publish, communities, concept)
+    except OSError as error:  # of the disk: those of the network never come this far
+        raise BadUse(str(error.filename or bundle.root), error.strerror or type(error).__name__, next=NEXT) from None
 
 
 def latest(invenio: Invenio, concept: str) -> dict[str, Any] | None:
