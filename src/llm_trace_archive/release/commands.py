@@ -66,8 +66,8 @@ def bundle(
 def huggingface(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `release bundle` made.")],
     repo: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="The dataset repo.  [default: the archive's own]")
-    ] = None,
+        str, typer.Option(metavar="OWNER/NAME", help="The dataset repo.  [default: the one the bundle names]")
+    ] = "",
     private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request instead: no tag until it is merged.")] = False,
 ) -> None:
@@ -75,7 +75,7 @@ def huggingface(
     from . import hub
     from .bundle import Bundle
 
-    done = hub.release(Bundle.open(bundle), repo or hub.REPO, private=private, pull=pr, say=typer.echo)
+    done = hub.release(Bundle.open(bundle), repo, private=private, pull=pr, say=typer.echo)
     typer.echo(done.url)
 
 
@@ -103,3 +103,43 @@ def zenodo(
             Bundle.open(bundle), invenio, publish=publish, communities=community or (), progress=progress.bytes
         )
     typer.echo("\n".join(filter(None, (done.url, done.doi and f"https://doi.org/{done.doi}"))))
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", show_default=False, help="Compare with this bundle.")
+    ] = None,
+    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The dataset repo.  [default: as released]")] = "",
+    record: Annotated[
+        str, typer.Option(metavar="ID", help="Zenodo's record, of any version.  [default: as released]")
+    ] = "",
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Zenodo's sandbox.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download all files and compare their sha256, too.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as JSON.")] = None,
+) -> None:
+    """What is released where, and what differs. Exit code 1 if something does, 2 if a target can't be asked."""
+    from ..archive import replace_text
+    from ..progress import Progress
+    from .bundle import Bundle
+    from .status import status as look
+
+    with Progress() as progress:
+        found = look(
+            archive_of(context),
+            Bundle.open(bundle) if bundle else None,
+            repo=repo,
+            record=record,
+            sandbox=sandbox,
+            download=download,
+            progress=progress.bytes,
+        )
+    for line in found.lines():
+        typer.echo(line)
+    if json:
+        replace_text(json, found.as_json())
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)

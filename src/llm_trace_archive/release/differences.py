@@ -27,6 +27,20 @@ def differences(bundle: Bundle, listed: Mapping[str, Listed]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def apart(listed: Mapping[str, Listed], other: Mapping[str, Listed], name: str) -> dict[str, str]:
+    """How a target's files differ from those of the other one of that name, by path in order.
+
+    By sizes, and by digests where both tell one of the same kind.
+    """
+    found = dict.fromkeys(listed.keys() - other.keys(), f"not at {name}")
+    found |= dict.fromkeys(other.keys() - listed.keys(), f"only at {name}")
+    for path in listed.keys() & other.keys():
+        here, there = listed[path], other[path]
+        if here.bytes != there.bytes or (here.kind == there.kind and here.digest != there.digest):
+            found[path] = OTHER
+    return dict(sorted(found.items()))
+
+
 def told(found: Mapping[str, str], most: int = 20) -> str:
     """Differences for a message, a line each."""
     lines = [f"{path}: {how}" for path, how in found.items()]

@@ -6,7 +6,7 @@ Nothing is remembered between runs. Each looks what is there and does what is mi
 from __future__ import annotations
 
 import contextlib
-import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from ..download import Failed, Patience, permitted
 from ..errors import BadUse, Problem
 from .bundle import SUMS, Bundle
 from .differences import MISSING, OTHER, differences, told
+from .hub_errors import NEXT, Conflict, cause, forbidden, passes, problem, retry_after, status
 from .record import Listed, Release
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ DATASET = "dataset"
 MAIN = "main"
 KEPT = ".gitattributes"  # the Hub's own: which files it keeps as large ones
 PATIENCE = Patience(read=120)  # a commit of many large files is answered late
-AGAIN = (408, 409, 412, 425, 429, 500, 502, 503, 504)  # 409: another commit runs; 412: the parent is no longer the head
-NEXT = "run the same command again: it goes on where this one stopped"
+NAMED = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/")
 
 Answer = TypeVar("Answer")
 
@@ -83,7 +83,7 @@ class Hub:
         import tenacity
 
         again = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: _passes(error) and _status(error) not in (409, 412)),
+            retry=tenacity.retry_if_exception(lambda error: passes(error) and status(error) not in (409, 412)),
             stop=tenacity.stop_after_attempt(self.patience.tries),
             wait=self._seconds,
             before_sleep=lambda state: self._say_why(state.outcome.exception() if state.outcome else None),
@@ -94,7 +94,7 @@ class Hub:
         except Problem:
             raise
         except Exception as error:
-            raise self._problem(error) from None
+            raise problem(error, self.repo, self.api.endpoint) from None
 
     def listing(self, revision: str) -> dict[str, Listed]:
         """The files at a branch, tag or commit, but .gitattributes: sha256 of large files, git's ids of the others."""
@@ -150,15 +150,16 @@ class Hub:
     def url(self, revision: str, path: str = "") -> str:
         """Where people look at a revision, or where a file of it is downloaded."""
         page = f"{self.api.endpoint}/datasets/{self.repo}"
-        if revision.startswith("refs/pr/"):
-            return f"{page}/discussions/{revision.removeprefix('refs/pr/')}"
-        return f"{page}/resolve/{revision}/{quote(path)}" if path else f"{page}/tree/{revision}"
+        if path:
+            return f"{page}/resolve/{quote(revision, safe='')}/{quote(path)}"
+        pull = revision.removeprefix("refs/pr/")
+        return f"{page}/tree/{revision}" if pull == revision else f"{page}/discussions/{pull}"
 
     def prepare(self, private: bool, pull: bool) -> bool:
         """Check the token, and create the repo if there is none. Returns whether it is private."""
         me = self.ask(self.api.whoami)
         if (me.get("auth") or {}).get("accessToken", {}).get("role") == "read":
-            raise self._forbidden("its role is read")
+            raise forbidden(self.repo, "its role is read")
         is_private = self.private()
         if is_private is None:
             if pull:
@@ -207,7 +208,7 @@ class Hub:
 
     def tag(self, version: str, head: str) -> None:
         """Tag a commit with the version. Raises Problem if the tag is elsewhere."""
-        with contextlib.suppress(_ConflictProblem):  # it exists: an answer was lost, or someone was faster
+        with contextlib.suppress(Conflict):  # it exists: an answer was lost, or someone was faster
             self.ask(self.api.create_tag, self.repo, tag=version, revision=head, repo_type=DATASET)
         there = self.refs().tags.get(version)
         if there != head:
@@ -242,8 +243,8 @@ class Hub:
                 create_pr=opens_pull,
             )
         except Exception as error:
-            if not _passes(error):
-                raise self._problem(error) from None
+            if not passes(error):
+                raise problem(error, self.repo, self.api.endpoint) from None
             return error
         self.say(f"{done.pr_url or revision}: commit {done.oid}")
         return None
@@ -265,67 +266,15 @@ class Hub:
     def _pause(self, attempt: int, error: BaseException | None) -> float:
         """Seconds until the next try: as the server asks, or twice the last."""
         own = self.patience.first_pause * 2.0 ** (attempt - 1)
-        asked = str(getattr(getattr(_cause(error), "response", None), "headers", {}).get("Retry-After", ""))
-        return min(max(own, float(asked) if asked.isdigit() else 0), self.patience.longest_pause)
+        return min(max(own, retry_after(error)), self.patience.longest_pause)
 
     def _say_why(self, error: BaseException | None) -> None:
-        cause = _cause(error)
-        self.say(f"{_host(self.api)}: {_status(cause) or type(cause).__name__}; looking again")
-
-    def _forbidden(self, reason: str) -> BadUse:
-        return BadUse(
-            self.repo,
-            "the token may not write there",
-            reason=reason,
-            next=f"hf auth login, or HF_TOKEN: a token that may write, of a member of {self.repo.partition('/')[0]}",
-        )
-
-    def _problem(self, error: Exception) -> Problem:
-        """What to tell of an error of the client's. Its own text is left out: it may hold signed URLs."""
-        from huggingface_hub import errors
-
-        cause = _cause(error)
-        host, status = _host(self.api), _status(cause)
-        said = (getattr(cause, "server_message", None) or "")[:300]
-        if isinstance(cause, errors.LocalTokenNotFoundError):
-            return BadUse(
-                host,
-                "no token",
-                expected="HF_TOKEN in the environment, or the store of hf auth login",
-                next="hf auth login",
-            )
-        if isinstance(cause, errors.HFValidationError):
-            return BadUse(self.repo, "not the name of a repo", expected="<user or organisation>/<name>")
-        if isinstance(cause, errors.OfflineModeIsEnabled):
-            return BadUse(host, "not asked: HF_HUB_OFFLINE is set", next="unset HF_HUB_OFFLINE")
-        if status == 401 and not isinstance(cause, errors.RepositoryNotFoundError):
-            return BadUse(host, "refuses the token", reason=said, next="hf auth login, or another HF_TOKEN")
-        if status == 403:
-            return self._forbidden(said)
-        if status in (401, 404):
-            return BadUse(self.repo, "no such dataset repo or revision, or the token may not see it", reason=said)
-        if status == 409:
-            return _ConflictProblem(self.repo, "the Hub tells of a conflict", reason=said, next=NEXT)
-        if status:
-            return Problem(host, f"answers {status}", reason=said, next=NEXT if status in AGAIN else "")
-        if isinstance(cause, errors.HTTPError):  # type: ignore[attr-defined]
-            return BadUse(host, "can't be reached", reason=type(cause).__name__, next=NEXT)
-        if isinstance(cause, ValueError) and str(cause).startswith("Invalid metadata in README.md"):
-            return Problem("README.md", "the Hub refuses what the card says at its top", reason=str(cause)[:500])
-        if isinstance(cause, OSError) and cause.filename:
-            return BadUse(str(cause.filename), cause.strerror or type(cause).__name__, next=NEXT)
-        return Problem(
-            self.repo, "the Hub's answer was not understood", reason=f"{type(cause).__name__}: {cause}"[:500]
-        )
-
-
-class _ConflictProblem(Problem):
-    """The Hub answered 409."""
+        self.say(f"{self.repo}: {status(error) or type(cause(error)).__name__}; looking again")
 
 
 def release(
     bundle: Bundle,
-    repo: str = REPO,
+    repo: str = "",
     *,
     private: bool = False,
     pull: bool = False,
@@ -334,12 +283,17 @@ def release(
 ) -> Release:
     """Bring the bundle to a dataset repo and tag it; with `pull` as a pull request, which gets no tag.
 
+    repo  "<owner>/<name>"; without, the one that the bundle's own URLs name
+
     Doing it twice changes nothing. Raises BadUse for what the user must mend first, Problem for the rest: a tag of this
     version with other bytes, a branch that someone else changed meanwhile, a server that fails for long.
     """
+    repo = repo or named(bundle)
     hub = Hub(repo, say, patience)
     is_private = hub.prepare(private, pull)
     version = bundle.version
+    if repo != named(bundle):
+        say(f"the bundle's own URLs name {named(bundle)}, not {repo}")
     if version in hub.refs().tags:
         found = differences(bundle, hub.listing(version))
         if found:
@@ -362,35 +316,12 @@ def release(
     return Release("huggingface", version, repo, hub.url(version), published=not is_private, urls=urls)
 
 
-def listing(repo: str, revision: str) -> dict[str, Listed]:
-    """The files of a repo at a branch, tag or commit, as the Hub tells them. Raises Problem."""
-    return Hub(repo).listing(revision)
+def named(bundle: Bundle) -> str:
+    """The repo that the bundle's own URLs name."""
+    urls = [url for each in bundle.package["resources"] for url in each.get("urls", ())]
+    found = [match[1] for match in map(NAMED.search, urls) if match]
+    return found[0] if found else REPO
 
 
 def _title(version: str) -> str:
     return f"Release {version}"
-
-
-def _cause(error: BaseException | None) -> BaseException | None:
-    """The client wraps what went wrong with one file."""
-    while type(error) is RuntimeError and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _status(error: BaseException | None) -> int:
-    return int(getattr(getattr(_cause(error), "response", None), "status_code", 0))
-
-
-def _passes(error: BaseException) -> bool:
-    """Whether an error may pass by itself: of the network, of the server, or an answer that a proxy gave."""
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
-
-    cause = _cause(error)
-    if isinstance(cause, HfHubHTTPError):
-        return _status(cause) in AGAIN
-    return isinstance(cause, (HTTPError, json.JSONDecodeError))
-
-
-def _host(api: HfApi) -> str:
-    return api.endpoint.partition("://")[2]
