@@ -148,8 +148,8 @@ def releasable(
     (root / "recipes").mkdir(parents=True)
     (root / "schemas").mkdir()
     (root / ".datalad").mkdir()
-    for name in ("request.json", "recipe.schema.json", "release-report.schema.json"):
-        shutil.copy(ROOT / "schemas" / name, root / "schemas")
+    for path in (ROOT / "schemas" / "request.json", *(ROOT / "schemas").glob("*.schema.json")):
+        shutil.copy(path, root / "schemas")
     for name in (".gitattributes", ".gitignore", "LICENSE.txt"):
         shutil.copy(ROOT / name, root)
     (root / ".datalad" / "config").write_text('[datalad "annex"]\n\tretry = 1\n')

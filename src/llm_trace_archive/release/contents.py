@@ -19,7 +19,11 @@ from .selection import Selection
 README, LICENCE, NOTICE = "README.md", "LICENSE.txt", "NOTICE"
 REPORTS = ("release-report.json", "release-report.txt")
 LAST = (*REPORTS, SUMS)  # they tell of the others
-SCHEMAS = ("schemas/request.json", "schemas/recipe.schema.json", "schemas/release-report.schema.json")
+# The canonical columns, and the JSON Schemas of files that a bundle holds.
+SCHEMAS = (
+    "schemas/request.json",
+    *(f"schemas/{name}.schema.json" for name in ("recipe", "datapackage", "citation", "release-report")),
+)
 ORGANISATION = "llm-trace-archive"
 REPOSITORY = "llm-trace-archive"
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
@@ -57,10 +61,13 @@ class Contents:
 
     @cached_property
     def package(self) -> dict[str, Any]:
-        """datapackage.json: the lock with the released resources only, each with its URL on the Hub."""
+        """datapackage.json: the lock with the released resources only, each with its URL on the Hub.
+
+        Those of earlier releases stay: the lock keeps them for as long as the bytes are the same.
+        """
         lock, released = self.archive.lock, {str(each) for each in self.selection.released}
         resources = [
-            {**each, "urls": [self._url(each["path"])]}
+            {**each, "urls": list(dict.fromkeys([self._url(each["path"]), *each.get("urls", ())]))}
             for each in lock.get("resources", ())
             if f"{each['trace']}/{each['workload']}" in released
         ]

@@ -28,7 +28,7 @@ def crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterab
     texts  paths of the bundle's files that are not tables
     """
     resources = package["resources"]
-    licences = notice.urls([*(each["name"] for each in package["licenses"]), *map(_licence, resources)])
+    licences = notice.pages(licence for each in (package, *resources) for licence in each["licenses"])
     authors = [_author(each) for each in citation.get("authors", ())]
     texts = sorted(path for path in texts if path != NAME)  # the descriptor is not a part of what it describes
     root = {
@@ -39,7 +39,7 @@ def crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterab
         "version": package["version"],
         "url": package["homepage"],
         "datePublished": str(citation.get("date-released", "")),
-        "license": _ids(notice.urls(each["name"] for each in package["licenses"]).values()),
+        "license": _ids(notice.pages(package["licenses"]).values()),
         "author": _ids(each["@id"] for each in authors),
         "keywords": ", ".join(citation.get("keywords", ())),
         "creditText": cite(citation),
@@ -72,7 +72,7 @@ def _table(resource: Mapping[str, Any]) -> dict[str, Any]:
         "encodingFormat": resource["mediatype"],
         "contentSize": str(resource["bytes"]),
         "identifier": resource["hash"],
-        "license": _ids(notice.urls([_licence(resource)]).values()),
+        "license": _ids(notice.pages(resource["licenses"]).values()),
         "isBasedOn": _ids(each["path"] for each in resource["sources"]),
         "creditText": resource["citation"],
     }
@@ -94,10 +94,6 @@ def _author(author: Mapping[str, Any]) -> dict[str, str]:
         return {"@id": f"#{name.replace(' ', '-')}", "@type": "Organization", "name": name}
     name = f"{author.get('given-names', '')} {author['family-names']}".strip()
     return {"@id": str(author.get("orcid") or f"#{name.replace(' ', '-')}"), "@type": "Person", "name": name}
-
-
-def _licence(resource: Mapping[str, Any]) -> str:
-    return str(resource["licenses"][0]["name"])
 
 
 def _ids(urls: Iterable[str]) -> list[dict[str, str]]:

@@ -28,13 +28,13 @@ def croissant(
         for each in citation.get("authors", ())
     ]
     released = citation.get("date-released")
-    licences = [*(each["name"] for each in package["licenses"]), *(_licence(each) for each in package["resources"])]
+    licences = [licence for each in (package, *package["resources"]) for licence in each["licenses"]]
     metadata = mlc.Metadata(
         name=package["title"],
         description=package["description"],
         version=package["version"],
         url=package["homepage"],
-        license=list(notice.urls(licences).values()),
+        license=list(notice.pages(licences).values()),
         creators=creators,
         keywords=list(citation.get("keywords", ())),
         cite_as=cite(citation),

@@ -16,7 +16,7 @@ from ..fetch import Sources
 from ..recipe import Workload
 from ..terminal import result_lines
 from ..validate import validate
-from . import croissant, notice
+from . import croissant
 from .bundle import CITATION
 from .contents import ORGANISATION, Contents
 from .limits import group_results, size_results
@@ -94,26 +94,23 @@ def _of_release(contents: Contents) -> Iterator[Result]:
 
 
 def _of_workload(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
-    expression, recipe = archive.recipe(workload.trace).licence["spdx"], f"recipes/{workload.trace}.toml"
-    valid = "a valid SPDX expression"
-    yield Result("licence", expression, valid, 0, notice.faults(expression) or valid, recipe)
+    recipe = f"recipes/{workload.trace}.toml"
     here = archive.is_present(workload)
     yield Result("content", workload.path, "here", 0, "here" if here else f"not here: llm-traces get {workload}", LOCK)
     if not here:
         return
-    sound, rebuilt = True, False
+    found: list[Result] = []
     try:
         for result in validate(archive, workload, sources):
-            sound = sound and (result.holds or result.check not in ("integrity", "schema"))
-            rebuilt = rebuilt or result.name == REBUILT
+            found.append(result)
             yield result
     except Problem as problem:
-        rebuilt = True
-        yield Result("provenance", "deep validation", "no problem", 0, problem.message, recipe)
-    if sound and not rebuilt:
+        found.append(Result("provenance", "deep validation", "no problem", 0, problem.message, recipe))
+        yield found[-1]
+    if all(each.holds and each.name != REBUILT for each in found):
         why = "the upstream could not be had: give --mirror DIR"
         yield Result("provenance", REBUILT, "the same bytes", 0, why, recipe)
-    if sound:
+    if all(each.holds for each in found if each.check in ("integrity", "schema")):
         table = Table(archive.root / workload.path)
         yield from column_results(table, archive.schema(workload))
         yield from group_results(table)
@@ -140,7 +137,6 @@ def _public_addresses(citation: dict[str, Any]) -> list[str]:
 def _require_libraries() -> None:
     try:
         import detect_secrets  # noqa: F401
-        import license_expression  # noqa: F401
         import mlcroissant  # noqa: F401
     except ImportError as error:
         raise BadUse(

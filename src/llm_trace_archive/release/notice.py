@@ -1,9 +1,9 @@
-"""Licences as SPDX expressions, and NOTICE: whose data these are, under which licence, and what was changed."""
+"""NOTICE, and the licences of a release: whose data these are, under which licence, and what was changed."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..archive import Archive
 from ..recipe import Recipe, Workload
@@ -22,23 +22,23 @@ Code, schemas, recipes and descriptions are under LICENSE.txt.
 """
 
 
-def faults(expression: str) -> str:
-    """What is wrong with a licence's SPDX expression; nothing if it is valid and every licence in it is listed."""
+def pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Each licence that stands in the expressions, by its SPDX id, with the page of its text.
+
+    licences  a descriptor's: `name`, an SPDX expression, and `path`, which is the page of what SPDX does not list
+    """
     from license_expression import ExpressionError, get_spdx_licensing
 
-    try:
-        return "empty" if get_spdx_licensing().parse(expression, validate=True, strict=True) is None else ""
-    except ExpressionError as error:
-        return str(error)
-
-
-def urls(expressions: Iterable[str]) -> dict[str, str]:
-    """Every licence that stands in valid expressions, by its SPDX id, with the page of its text."""
-    from license_expression import get_spdx_licensing
-
     spdx = get_spdx_licensing()
-    keys = {key for each in expressions if not faults(each) for key in spdx.license_keys(each)}
-    return {key: f"https://spdx.org/licenses/{key}.html" for key in sorted(keys)}
+    found = {}
+    for each in licences:
+        try:
+            keys = spdx.license_keys(each["name"])
+        except ExpressionError:  # the check of the package tells
+            continue
+        for key in keys:
+            found[key] = f"https://spdx.org/licenses/{key}.html" if key in spdx.known_symbols else each["path"]
+    return dict(sorted(found.items()))
 
 
 def notice(archive: Archive, selection: Selection, title: str, version: str) -> str:

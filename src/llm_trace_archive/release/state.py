@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import __version__
 from ..archive import LOCK
 from ..checks import Result
 from ..git import Git
@@ -21,14 +20,15 @@ SHOWN = 5
 
 
 def state(contents: Contents) -> Iterator[Result]:
-    """Git's tree and tag, the version of each file that tells one, and the files that no release can do without."""
+    """Git's tree and tag, the newest heading of the changelog, and the files that no release can do without.
+
+    That the versions of the lock, CITATION.cff and the package agree is checked with the package.
+    """
     root, version = contents.archive.root, contents.version
     yield _result("working tree", "clean", _tree(root), "git status")
     yield _result("tag of HEAD", version, _tag(root, version), "git tag --points-at HEAD")
     yield _result("version", version if VERSION.fullmatch(version) else "like 1.2.3", version, LOCK)
     citation = contents.citation
-    yield _result("version in CITATION.cff", version, str(citation.get("version", "none")), CITATION)
-    yield _result("version of the package", version, __version__, "llm_trace_archive")
     date = str(citation.get("date-released", ""))
     heading = HEADING.search(_read(root / CHANGELOG))
     wanted = f"{version} ({date if DATE.fullmatch(date) else 'the date-released of CITATION.cff'})"
