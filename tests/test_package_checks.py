@@ -79,6 +79,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
         edit("schemas/validation.schema.json", '"type": "object"', '"type": "objekt"'),
         {"schemas/validation.schema.json"},
     ),
+    "no JSON Schema": (drop("schemas/citation.schema.json"), {"CITATION.cff"}),
     "a hash": (edit("datapackage.json", '"hash": "sha256:', '"hash": "sha256:g'), {"a lock"}),
     "no facts": (edit("datapackage.json", '"upstreamBytes"', '"bytesUpstream"'), {"a lock", "what is generated"}),
 }

@@ -130,7 +130,11 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
 def _json_schema(archive: Archive, name: str, value: Any) -> str:
     from jsonschema import Draft202012Validator
 
-    schema = json.loads((archive.root / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    path = archive.root / "schemas" / f"{name}.schema.json"
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return f"schemas/{path.name} can't be read: {error}"[:200]
     errors = Draft202012Validator(schema).iter_errors(value)
     return "; ".join(f"{error.json_path}: {error.message[:100]}" for error in errors)[:300] or VALID
 
