@@ -217,6 +217,7 @@ def test_the_crate_lists_every_file_and_every_reference_leads_somewhere(bundle: 
     from rocrate.rocrate import ROCrate
 
     crate = ROCrate(bundle.root)
+    assert crate.root_dataset["publisher"]["url"] == bundle.package["homepage"]
     assert crate.root_dataset["version"] == __version__ and str(crate.version) == "1.1"
     files = {each.id for each in crate.get_entities() if each.type == "File"}
     assert files == {each.path for each in bundle.files} - {"ro-crate-metadata.json"}

@@ -29,7 +29,9 @@ def crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterab
     """
     resources = package["resources"]
     licences = notice.pages(licence for each in (package, *resources) for licence in each["licenses"])
-    authors = [_author(each) for each in citation.get("authors", ())]
+    home = package["homepage"]
+    authors = [_author(each, home) for each in citation.get("authors", ())]
+    publisher = {"@id": home, "@type": "Organization", "name": package["title"], "url": home}
     texts = sorted(path for path in texts if path != NAME)  # the descriptor is not a part of what it describes
     root = {
         "@id": "./",
@@ -41,6 +43,7 @@ def crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterab
         "datePublished": str(citation.get("date-released", "")),
         "license": _ids(notice.pages(package["licenses"]).values()),
         "author": _ids(each["@id"] for each in authors),
+        "publisher": _ids([package["homepage"]]),
         "keywords": ", ".join(citation.get("keywords", ())),
         "creditText": cite(citation),
         "hasPart": _ids([*(each["path"] for each in resources), *texts]),
@@ -59,6 +62,7 @@ def crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterab
           for key, url in licences.items()),
         *_origins(resources),
         *authors,
+        publisher,
     ]  # fmt: skip
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
 
@@ -88,13 +92,15 @@ def _origins(resources: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]
         yield {"@id": url, "@type": "CreativeWork", "name": title, "url": url}
 
 
-def _author(author: Mapping[str, Any]) -> dict[str, str]:
+def _author(author: Mapping[str, Any], home: str) -> dict[str, str]:
     if "family-names" not in author:
         name = str(author["name"])
-        return {"@id": f"#{name.replace(' ', '-')}", "@type": "Organization", "name": name}
+        return {"@id": f"#{name.replace(' ', '-')}", "@type": "Organization", "name": name, "url": home}
     name = f"{author.get('given-names', '')} {author['family-names']}".strip()
     return {"@id": str(author.get("orcid") or f"#{name.replace(' ', '-')}"), "@type": "Person", "name": name}
 
 
-def _ids(urls: Iterable[str]) -> list[dict[str, str]]:
-    return [{"@id": url} for url in urls]
+def _ids(urls: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
+    """References; a single one stands by itself, as the specification recommends."""
+    found = [{"@id": url} for url in urls]
+    return found[0] if len(found) == 1 else found
