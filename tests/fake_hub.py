@@ -346,6 +346,8 @@ class FakeHub(Site):
             range(1, len(asked["parts"]) + 1)
         ):
             raise RefusedError(400, "wrong parts")
+        if (self.folder / oid).exists():
+            raise RefusedError(404, "NoSuchUpload")
         whole = hashlib.sha256()
         target = self.folder / f"{oid}.whole"
         with target.open("wb") as stream:

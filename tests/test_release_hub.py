@@ -269,11 +269,12 @@ def quick(hub: FakeHub, bundle: Bundle, read: float = 20) -> subprocess.Popen[st
 @pytest.mark.parametrize("kind", ["lost 500", "lost", "503", "drop", "stall"])
 def test_a_commit_whose_answer_is_lost_is_made_once(kind: str, hub: FakeHub, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
-    hub.faults = [Fault(1, kind, "commit"), Fault(1, kind, "tag"), Fault(1, kind, "create_repo")]
+    hub.chunk = 4000
+    hub.faults = [Fault(1, kind, route) for route in ("create_repo", "put", "complete", "commit", "tag")]
     running = quick(hub, bundle, read=0.5)
     out, error = running.communicate()
     assert (running.returncode, error) == (0, "")
-    assert out.count("looking again") == 3
+    assert out.count("looking again") >= 3  # what is sent, the client itself tries again
     assert_released(hub, hub.repos[NAME], bundle)
 
 

@@ -66,7 +66,7 @@ def bundle(
 def huggingface(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `release bundle` made.")],
     repo: Annotated[
-        str, typer.Option(metavar="OWNER/NAME", help="The dataset repo.  [default: the one the bundle names]")
+        str, typer.Option(metavar="OWNER/NAME", help="The dataset repo; default: the one the bundle names.")
     ] = "",
     private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request instead: no tag until it is merged.")] = False,
@@ -111,9 +111,9 @@ def status(
     bundle: Annotated[
         Path | None, typer.Argument(metavar="BUNDLE", show_default=False, help="Compare with this bundle.")
     ] = None,
-    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The dataset repo.  [default: as released]")] = "",
+    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The dataset repo; default: as released.")] = "",
     record: Annotated[
-        str, typer.Option(metavar="ID", help="Zenodo's record, of any version.  [default: as released]")
+        str, typer.Option(metavar="ID", help="Zenodo's record, of any version; default: as released.")
     ] = "",
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Zenodo's sandbox.")] = False,
     download: Annotated[

@@ -183,6 +183,7 @@ class Hub:
         a commit happen once: the answer to it may be lost. Raises Problem if someone else changed the branch meanwhile.
         """
         heads: dict[str, str] = {}
+        error: Exception | None = None
         for attempt in range(self.patience.tries):
             refs = self.refs()
             revision = (self.pull_request(bundle.version) if pull else "") or MAIN
@@ -204,7 +205,7 @@ class Hub:
                 self._say_why(error)
                 if attempt + 1 < self.patience.tries:
                     time.sleep(self._pause(attempt + 1, error))
-        raise Problem(self.repo, "the Hub did not take the commit", tries=str(self.patience.tries), next=NEXT)
+        raise Problem(self.repo, f"not taken in {self.patience.tries} tries", reason=_why(error), next=NEXT)
 
     def tag(self, version: str, head: str) -> None:
         """Tag a commit with the version. Raises Problem if the tag is elsewhere."""
@@ -269,7 +270,7 @@ class Hub:
         return min(max(own, retry_after(error)), self.patience.longest_pause)
 
     def _say_why(self, error: BaseException | None) -> None:
-        self.say(f"{self.repo}: {status(error) or type(cause(error)).__name__}; looking again")
+        self.say(f"{self.repo}: {_why(error)}; looking again")
 
 
 def release(
@@ -288,11 +289,11 @@ def release(
     Doing it twice changes nothing. Raises BadUse for what the user must mend first, Problem for the rest: a tag of this
     version with other bytes, a branch that someone else changed meanwhile, a server that fails for long.
     """
-    repo = repo or named(bundle)
+    repo = repo or named(bundle) or REPO
     hub = Hub(repo, say, patience)
     is_private = hub.prepare(private, pull)
     version = bundle.version
-    if repo != named(bundle):
+    if named(bundle) not in ("", repo):
         say(f"the bundle's own URLs name {named(bundle)}, not {repo}")
     if version in hub.refs().tags:
         found = differences(bundle, hub.listing(version))
@@ -317,10 +318,14 @@ def release(
 
 
 def named(bundle: Bundle) -> str:
-    """The repo that the bundle's own URLs name."""
+    """The repo that the bundle's own URLs name, or nothing."""
     urls = [url for each in bundle.package["resources"] for url in each.get("urls", ())]
     found = [match[1] for match in map(NAMED.search, urls) if match]
-    return found[0] if found else REPO
+    return found[0] if found else ""
+
+
+def _why(error: BaseException | None) -> str:
+    return str(status(error) or type(cause(error)).__name__)
 
 
 def _title(version: str) -> str:

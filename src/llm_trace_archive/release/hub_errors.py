@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from ..errors import BadUse, Problem
 
@@ -31,7 +32,8 @@ def passes(error: BaseException) -> bool:
 
     why = cause(error)
     if isinstance(why, HfHubHTTPError):
-        return status(why) in AGAIN
+        # While a file is sent even a refusal may pass: its signed URL has expired, or its parts were joined already.
+        return why is not error or status(why) in AGAIN
     return isinstance(why, (HTTPError, json.JSONDecodeError))
 
 
@@ -75,7 +77,8 @@ def problem(error: Exception, repo: str, endpoint: str) -> Problem:
         case ValueError() if str(why).startswith("Invalid metadata in README.md"):
             return Problem("README.md", "the Hub refuses what the card says at its top", reason=str(why)[:500])
         case _:
-            return Problem(repo, "the Hub's answer was not understood", reason=f"{type(why).__name__}: {why}"[:500])
+            text = re.sub(r"\?\S+", "", f"{type(why).__name__}: {why}")[:500]  # the query of a URL may be its signature
+            return Problem(repo, "the Hub's client failed", reason=text, next=NEXT)
 
 
 def _refusal(host: str, repo: str, code: int, said: str, is_absent: bool) -> Problem:

@@ -137,7 +137,7 @@ def status(
     """
     places = {str(each.get("target")): str(each.get("place", "")) for each in archive.lock.get("releases", ())}
     version = bundle.version if bundle else str(archive.lock.get("version", ""))
-    hub = Hub(repo or (named(bundle) if bundle else places.get("huggingface") or REPO), patience=PATIENCE)
+    hub = Hub(repo or (named(bundle) if bundle else "") or places.get("huggingface") or REPO, patience=PATIENCE)
     place = record or places.get("zenodo", "")
     targets = [
         _reached(Target("huggingface", hub.repo), lambda target: _hub(target, hub, version)),
