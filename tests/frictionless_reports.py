@@ -16,6 +16,8 @@ from frictionless import Report, Resource
 from frictionless.resources import TableResource
 from hypothesis import HealthCheck, settings
 
+import frictionless_arrow
+
 EXAMPLES = int(os.environ.get("FRICTIONLESS_ARROW_EXAMPLES", "300"))
 PROFILE = "https://datapackage.org/profiles/2.0/dataresource.json"  # for exclusive bounds, fieldsMatch and lists
 
@@ -107,7 +109,7 @@ LAX = settings(
 
 def command(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`frictionless validate` as a user runs it."""
-    source = Path(sys.modules["frictionless_arrow"].__file__ or "").parents[1]
+    source = Path(frictionless_arrow.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(source), "COLUMNS": "200"} | (env or {})
     line = [sys.executable, "-m", "frictionless", "validate", *arguments]
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)

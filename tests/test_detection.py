@@ -205,7 +205,8 @@ def test_a_flipped_byte_anywhere_is_found(built: Archive, restore: object, name:
         sha256, *more = [each for each in integrity(built, resource) if not each.holds]
         assert sha256.name == "sha256", offset
         columns = {each.column for each in more if each.column}
-        assert columns <= {column_at(whole, offset)}, offset
+        # A damaged footer may point to other pages.
+        assert columns <= {column_at(whole, offset)} or not column_at(whole, offset), offset
         named += bool(columns)
     assert named > FLIPS / 10
 

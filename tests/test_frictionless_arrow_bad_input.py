@@ -17,6 +17,7 @@ from frictionless import Package, system
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import frictionless_arrow
 from crafted_parquet import CRAFTED, HUGE, crafted, nulls
 from frictionless_reports import (
     EXAMPLES,
@@ -42,7 +43,7 @@ def refused(folder: Path, data: bytes, kind: str = "integer") -> str:
         "print(next(int(line.split()[1]) // 1024 for line in lines if line.startswith('VmHWM')));"
         "print(report.flatten(['type', 'message']))"
     )
-    source = str(Path(sys.modules["frictionless_arrow"].__file__ or "").parents[1])
+    source = str(Path(frictionless_arrow.__file__).parents[1])
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,

@@ -59,15 +59,21 @@ class Group:
 
 
 def row_groups(file: BinaryIO, size: int) -> list[Group]:
-    """The row groups that the footer of a file of some size lists."""
+    """The row groups that the footer of a file of some size lists.
+
+    Raises ValueError, LookupError or OSError for what is no footer.
+    """
     file.seek(size - 8)
     length = int.from_bytes(file.read(4), "little")
     file.seek(max(size - 8 - length, 0))
     footer = _Reader(file.read(length)).struct()
-    return [
-        Group(_number(group, 3), _number(group, 2), [_chunk(column) for column in group.get(1) or []])
-        for group in footer.get(4) or []
-    ]
+    try:
+        return [
+            Group(_number(group, 3), _number(group, 2), [_chunk(column) for column in group.get(1) or []])
+            for group in footer.get(4) or []
+        ]
+    except (AttributeError, TypeError) as error:  # a field of another type
+        raise ValueError(f"the footer is not that of a Parquet file: {error}") from error
 
 
 def _chunk(column: dict[int, Any]) -> Chunk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -77,26 +78,40 @@ def violations(table_schema: Mapping[str, Any], batch: pa.RecordBatch) -> Iterat
         name, constraints, column = each["name"], each.get("constraints", {}), batch.column(each["name"])
         if constraints.get("required"):
             yield name, "a value", column.is_null()
-        if pa.types.is_list(column.type) or column.null_count == len(column):
+        if column.null_count == len(column):
             continue
         values = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         for key, limit in constraints.items():
             if key in CONSTRAINTS:
                 expected, mask = CONSTRAINTS[key](values, limit)
                 yield name, expected, pc.fill_null(mask, False)
+        for key, limit in each.get("arrayItem", {}).get("constraints", {}).items():
+            if key in CONSTRAINTS:
+                expected, items = CONSTRAINTS[key](pc.list_flatten(column), limit)
+                mask = np.zeros(len(column), bool)
+                mask[pc.list_parent_indices(column).filter(pc.fill_null(items, False)).to_numpy()] = True
+                yield name, f"{expected} in every item", pa.array(mask)
 
 
 CONSTRAINTS: dict[str, Callable[[pa.Array, Any], tuple[str, pa.Array]]] = {
     "minimum": lambda values, limit: (f"at least {limit:,}", pc.less(values, limit)),
     "maximum": lambda values, limit: (f"at most {limit:,}", pc.greater(values, limit)),
     "enum": lambda values, allowed: (
-        f"one of {', '.join(allowed)}",
+        f"one of {', '.join(map(str, allowed))}",
         pc.and_(values.is_valid(), pc.invert(pc.is_in(values, pa.array(allowed, values.type)))),
     ),
     "pattern": lambda values, regex: (
         f"text like {regex}",
         pc.invert(pc.match_substring_regex(values, f"^(?:{regex})$")),
     ),
-    "minLength": lambda values, length: (f"{length} characters or more", pc.less(pc.utf8_length(values), length)),
-    "maxLength": lambda values, length: (f"{length} characters or less", pc.greater(pc.utf8_length(values), length)),
+    "minLength": lambda values, length: (f"{length} {_unit(values)} or more", pc.less(_lengths(values), length)),
+    "maxLength": lambda values, length: (f"{length} {_unit(values)} or less", pc.greater(_lengths(values), length)),
 }
+
+
+def _unit(values: pa.Array) -> str:
+    return "items" if pa.types.is_list(values.type) else "characters"
+
+
+def _lengths(values: pa.Array) -> pa.Array:
+    return pc.list_value_length(values) if pa.types.is_list(values.type) else pc.utf8_length(values)
