@@ -79,7 +79,9 @@ class Status:
     @property
     def wrong(self) -> list[str]:
         """What differs, in words; nothing if all is the same, or nothing was released yet."""
-        found = [f"{each.name}: {len(each.differences)} files differ" for each in self.targets if each.differences]
+        found = [
+            f"{each.name}: files that differ: {len(each.differences)}" for each in self.targets if each.differences
+        ]
         if any(each.holds or each.others for each in self.targets):
             found += [f"{each.name}: {self.version} is not there" for each in self.targets if each.state == NOWHERE]
         versions = {
