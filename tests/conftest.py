@@ -21,6 +21,7 @@ settings.load_profile("no deadline")
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 MIRROR = os.environ.get("LLM_TRACES_MIRROR")
+OLD_ANNEX = os.environ.get("LLM_TRACES_OLD_ANNEX")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -88,6 +89,12 @@ class Samples:
 
 def git(*arguments: str, cwd: Path) -> str:
     return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+
+def run(*command: object, cwd: Path, good: bool = True) -> subprocess.CompletedProcess[str]:
+    ran = subprocess.run([str(each) for each in command], cwd=cwd, capture_output=True, text=True)
+    assert not good or ran.returncode == 0, ran.stdout + ran.stderr
+    return ran
 
 
 def llm_traces(

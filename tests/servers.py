@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
     def wanted(self) -> int | None:
         """First byte asked for, or None without a Range."""
         span = self.headers.get("Range")
-        return int(span.removeprefix("bytes=").removesuffix("-")) if span else None
+        return int(span.removeprefix("bytes=").partition("-")[0]) if span else None
 
     def begin(self, body: bytes, ranges: bool = True, **headers: str) -> bytes:
         """Send the headers for `body`, ranged if asked for, and return the bytes that are to follow."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llm_trace_archive import annex
+from llm_trace_archive import annex, links
 from llm_trace_archive.archive import Archive
 from llm_trace_archive.build import build
 from llm_trace_archive.describe import describe
@@ -142,7 +143,7 @@ def is_here(archive: Archive) -> set[str]:
 
 
 def test_links_are_those_of_git_annex() -> None:
-    keys = [annex.key(hashlib.sha256(bytes([n % 256])).hexdigest(), n**4) for n in range(1000)]
+    keys = [links.locked_key(hashlib.sha256(bytes([n % 256])).hexdigest(), n**4) for n in range(1000)]
     ran = subprocess.run(
         ["git-annex", "examinekey", "--batch", "--format=${hashdirmixed}\\n"],
         input="".join(f"{key}\n" for key in keys), capture_output=True, text=True, check=True,
@@ -150,8 +151,8 @@ def test_links_are_those_of_git_annex() -> None:
     folders = ran.stdout.splitlines()
     assert len(folders) == len(keys)
     for key, folder in zip(keys, folders, strict=True):
-        assert annex.link_target("data/a/b.parquet", key) == f"../../.git/annex/objects/{folder}{key}/{key}"
-    assert annex.link_target("a", keys[0]).startswith(".git/")
+        assert links.target("data/a/b.parquet", key) == f"../../.git/annex/objects/{folder}{key}/{key}"
+    assert links.target("a", keys[0]).startswith(".git/")
 
 
 def test_a_clone_is_set_up_and_datalad_gets_drops_and_gets_again(clone: Archive) -> None:
@@ -240,12 +241,15 @@ def test_get_says_what_is_not_here_why_and_what_next(clone: Archive, unreachable
     assert caught.value.exit_code != 0
 
 
-def test_get_of_a_workload_that_was_never_built(clone: Archive) -> None:
+def test_get_of_a_workload_that_was_never_built_and_has_no_pin(clone: Archive) -> None:
     lock = clone.lock
     lock["resources"] = lock["resources"][:1]
     (clone.root / "datapackage.json").write_text(json.dumps(lock))
-    with pytest.raises(BadUse, match=r"demo/many: not in datapackage.json: never built\n.*llm-traces build demo/many"):
-        annex.get(clone, clone.select(["demo/many"]))
+    recipe = clone.root / "recipes" / "demo.toml"
+    recipe.write_text(re.sub(r'(?<=name = "many.csv"), sha256 = "\w+"', "", recipe.read_text()))
+    archive = Archive(clone.root)
+    with pytest.raises(BadUse, match=r"demo/many: not in datapackage.json, and unpinned(.|\n)*llm-traces pin demo"):
+        annex.get(archive, archive.select(["demo/many"]))
 
 
 @pytest.mark.parametrize("command", [("datalad", "get"), ("git", "annex", "get")])
@@ -275,12 +279,12 @@ def test_a_key_that_is_not_in_the_lock_and_storing_are_refused(ready: Archive) -
 
 def test_a_build_that_differs_from_the_lock_is_refused(clone: Archive) -> None:
     lock = clone.lock
-    wrong = annex.key("0" * 64, 7)
+    wrong = links.locked_key("0" * 64, 7)
     lock["resources"][0] |= {"hash": f"sha256:{'0' * 64}", "bytes": 7}
     (clone.root / "datapackage.json").write_text(json.dumps(lock))
     path = clone.root / lock["resources"][0]["path"]
     path.unlink()
-    path.symlink_to(annex.link_target(lock["resources"][0]["path"], wrong))
+    path.symlink_to(links.target(lock["resources"][0]["path"], wrong))
     git("commit", "--quiet", "--all", "--message", "Wrong", cwd=clone.root)
     annex.setup(clone)
     ran = run("git", "annex", "get", path, cwd=clone.root, good=False)
@@ -345,7 +349,7 @@ def test_outside_a_git_repository(published: Path, tmp_path: Path) -> None:
         annex.setup(Archive(tmp_path / "copy"))
     file = tmp_path / "copy" / "made"
     file.write_text("made")
-    annex.store(tmp_path / "copy", "data/demo/few.parquet", file, "-", 4)
+    links.store(tmp_path / "copy", "data/demo/few.parquet", file, "-", 4)
     assert (tmp_path / "copy" / "data" / "demo" / "few.parquet").read_text() == "made"
     assert not (tmp_path / "copy" / "data" / "demo" / "few.parquet").is_symlink()
     assert not (tmp_path / "copy" / ".git").exists()
@@ -369,7 +373,7 @@ def stored(archive: Archive, name: str, content: bytes) -> Path:
     locked = archive.locked[str(workload)]
     file = archive.root / "made.part"
     file.write_bytes(content)
-    annex.store(archive.root, workload.path, file, locked["hash"].removeprefix("sha256:"), locked["bytes"])
+    links.store(archive.root, workload.path, file, locked["hash"].removeprefix("sha256:"), locked["bytes"])
     assert not file.exists()
     return archive.root / workload.path
 
@@ -452,7 +456,7 @@ def test_progress_is_the_share_of_the_upstream_bytes_told_a_per_cent_at_a_time(p
     told: list[int] = []
     remote = Remote(SimpleNamespace(progress=told.append))
     remote.archive = Archive(published)
-    key, _ = annex.locked_keys(remote.archive)
+    key, _ = links.keys(remote.archive)
     size = remote.archive.locked["demo/few"]["bytes"]
     workload = remote.workload(key)
     whole = workload.files[0].bytes or 0

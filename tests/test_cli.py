@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from conftest import BIN, ROOT, Samples, llm_traces
+from conftest import BIN, ROOT, Samples, git, llm_traces
 from llm_trace_archive.archive import Archive
 from llm_trace_archive.cli import app
 
@@ -127,14 +127,17 @@ def test_version() -> None:
     assert llm_traces("--version", cwd=ROOT).stdout.startswith("llm-traces 0.")
 
 
-def test_get_fetches_what_is_locked_and_tells_what_is_not(samples: Samples, tmp_path: Path) -> None:
+def test_get_brings_what_is_locked_and_what_never_was(samples: Samples, tmp_path: Path) -> None:
     clone = samples.clone(tmp_path)
     lock = json.loads((clone / "datapackage.json").read_text())
     lock["resources"] = [each for each in lock["resources"] if each["name"] != "kavier-decode"]
     (clone / "datapackage.json").write_text(json.dumps(lock))
+    (clone / "data/kavier/decode.parquet").unlink()
+    llm_traces("describe", cwd=clone, check=True)
+    git("commit", "--quiet", "--all", "--message", "Not built", cwd=clone)
     done = llm_traces("get", "kavier", "--mirror", samples.mirror, cwd=clone)
-    assert done.returncode == 2 and "kavier/decode: not in datapackage.json: never built" in done.stderr
-    assert (clone / "data/kavier/prefill.parquet").exists() and (clone / "data/kavier/utilisation.parquet").exists()
+    assert (done.returncode, done.stdout) == (0, "3 here\n"), done.stderr
+    assert all(Archive(clone).is_present(each) for each in Archive(clone).select(["kavier"]))
 
 
 def test_a_reader_that_leaves_does_not_stop_a_build(samples: Samples, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from conftest import ROOT, Samples, git, llm_traces
-from llm_trace_archive import __version__, annex
+from llm_trace_archive import __version__, links
 from llm_trace_archive.archive import Archive
 from llm_trace_archive.describe import describe
 
@@ -59,14 +59,14 @@ def test_every_resource_has_what_a_reader_needs(archive: Archive) -> None:
         assert set(each["provenance"]["tools"]) == {"llm-trace-archive", "pyarrow"}
 
 
-def test_links_are_those_of_the_lock(archive: Archive) -> None:
-    """In git, data/ holds one link a resource, to the key of its sha256, and nothing else."""
-    links = dict(line.split("\t")[::-1] for line in git("ls-files", "--stage", "data", cwd=ROOT).splitlines())
-    assert set(links) == {each["path"] for each in archive.lock["resources"]}
-    for each in archive.lock["resources"]:
-        assert links[each["path"]].startswith("120000"), f"{each['path']} is not a link"
-        key = annex.key(each["hash"].removeprefix("sha256:"), each["bytes"])
-        assert (ROOT / each["path"]).readlink() == Path(annex.link_target(each["path"], key))
+def test_data_holds_a_link_a_pinned_workload_and_nothing_else(archive: Archive) -> None:
+    """To the key of its sha256 where the lock has it, else to the key of its recipe."""
+    held = dict(line.split("\t")[::-1] for line in git("ls-files", "--stage", "data", cwd=ROOT).splitlines())
+    wanted = {archive.select(names)[0].path: key for key, names in links.keys(archive).items()}
+    assert held.keys() == wanted.keys()
+    for path, key in wanted.items():
+        assert held[path].startswith("120000"), f"{path} is not a link"
+        assert (ROOT / path).readlink() == Path(links.target(path, key))
 
 
 def test_synthetic_data_says_so_wherever_it_surfaces(samples: Samples) -> None:

@@ -1,12 +1,7 @@
-"""git-annex: keys and links, the annex's state rebuilt from the lock, and `datalad get` with its reasons.
-
-Keys and links are plain Python; git-annex is called only where its own records change. So a clone can be built and read
-without it, and what it does is bound to `setup`, `store` and `get`.
-"""
+"""git-annex: its state rebuilt from recipes and lock, and `datalad get` with its reasons."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -20,82 +15,25 @@ from . import card
 from .archive import LOCK, Archive
 from .errors import BadUse, Problem
 from .git import Git, require_programs
+from .links import content, keys
 from .recipe import Workload
 
 REMOTE = "llm-traces"
 # Fixed: two clones that both set the remote up and then merge still have one remote.
 REMOTE_UUID = "53f2f1a6-5ea6-5346-8013-412c9b7f4e2f"
 REMOTE_CONFIG = {"uuid": REMOTE_UUID, "type": "external", "externaltype": REMOTE, "encryption": "none"}
+UNVERIFIED = f"remote.{REMOTE}.annex-security-allow-unverified-downloads"
 # git-annex and DataLad show one line an error: the lines of a Problem travel in one, and `get` parts them again.
 LINES = " | "
-
-
-def key(sha256: str, size: int) -> str:
-    """The key by which git-annex knows content."""
-    return f"SHA256-s{size}--{sha256}"
-
-
-def locked_keys(archive: Archive) -> dict[str, list[str]]:
-    """The lock's keys, each with the workloads ("trace/workload") that share it. Raises BadUse: no usable lock."""
-    keys: dict[str, list[str]] = {}
-    for name, resource in archive.locked.items():
-        keys.setdefault(key(str(resource["hash"]).removeprefix("sha256:"), resource["bytes"]), []).append(name)
-    return keys
-
-
-def link_target(path: str, key: str) -> str:
-    """Where the symlink at `path`, relative to the archive's root, points to."""
-    return "../" * path.count("/") + _object(key)
-
-
-def _object(key: str) -> str:
-    """The content's path below the root, in git-annex's folders of mixed case."""
-    word = int.from_bytes(hashlib.md5(key.encode(), usedforsecurity=False).digest()[:4], "little")
-    a, b, c, d = ("0123456789zqjxkmvwgpfZQJXKMVWGPF"[word >> shift & 31] for shift in (0, 6, 12, 18))
-    return f".git/annex/objects/{b}{a}/{d}{c}/{key}/{key}"
-
-
-def store(root: Path, path: str, file: Path, sha256: str, size: int) -> None:
-    """Move the finished file, of that sha256 and size, to where `path` says: into the annex, with a link to it.
-
-    Where the archive is no git repository the file itself goes to `path`. Whatever stood there is replaced. `file` must
-    be on the same file system. Raises BadUse in a worktree that git-annex doesn't know yet, OSError.
-    """
-    target = root / path
-    git = root / ".git"
-    if git.is_file():
-        raise BadUse(
-            path,
-            "can't be stored: links of git-annex lead through .git, and here that is a file (a worktree or submodule)",
-            next="llm-traces setup, which lets git-annex make it a link",
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not git.exists():
-        os.replace(file, target)  # noqa: PTH105 (named as what it is: atomic)
-        return
-    name = key(sha256, size)
-    content = root / _object(name)
-    content.parent.mkdir(parents=True, exist_ok=True)
-    content.parent.chmod(0o755)
-    try:
-        file.chmod(0o444)
-        os.replace(file, content)  # noqa: PTH105
-    finally:
-        content.parent.chmod(0o555)
-    link = target.with_name(f".{target.name}.{os.getpid()}.part")
-    link.unlink(missing_ok=True)
-    link.symlink_to(link_target(path, name))
-    os.replace(link, target)  # noqa: PTH105
-    here = Git(root).config("annex.uuid")
-    if here:
-        with contextlib.suppress(BadUse):  # the content is in place; setup records what is missed here
-            Git(root)("annex", "setpresentkey", name, here, "1")
+# Ends the message of a file that can't be had for reasons already told.
+LIKEWISE = ", likewise"
 
 
 def setup(archive: Archive) -> list[str]:
     """Rebuild the annex's state from the lock; what was done, a line each, and nothing where all was there.
 
     A clone that has `main` only knows no special remote and no keys: `datalad get` would fetch nothing and say nothing.
+    One that has the git-annex branch knows all that already, and its records are left as they are.
     Raises BadUse if git-annex or our special remote isn't on PATH, the archive is no git repository, another remote has
     the name of ours, or git-annex fails.
     """
@@ -112,7 +50,8 @@ def setup(archive: Archive) -> list[str]:
     if git.config("annex.uuid") and not (root / ".git").is_file():
         git("annex", "merge")
     else:
-        git("annex", "init")
+        # Or git-annex describes the clone by user, machine and folder, and any push makes that known.
+        git("annex", "init", "a clone of the LLM Trace Archive")
         done.append("initialised git-annex in this clone")
     done += _set_up_remote(git)
     done += _record(git, archive)
@@ -125,15 +64,15 @@ def setup(archive: Archive) -> list[str]:
 def get(archive: Archive, workloads: Iterable[Workload]) -> None:
     """`datalad get` of what is not here yet, after `setup`.
 
-    Raises BadUse for a workload that was never built, and as `setup` does; Problem that names what is still not here,
-    with the reasons that git-annex, DataLad or the special remote gave.
+    Raises BadUse for a workload that was never built and has no pin, and as `setup` does; Problem that names what is
+    still not here, with the reasons that git-annex, DataLad or the special remote gave.
     """
     wanted = [each for each in workloads if not archive.is_present(each)]
     if not wanted:
         return
-    locked = archive.locked
-    unknown = [str(each) for each in wanted if str(each) not in locked]
-    wanted = [each for each in wanted if str(each) in locked]
+    served = {name for names in keys(archive).values() for name in names}
+    unknown = [str(each) for each in wanted if str(each) not in served]
+    wanted = [each for each in wanted if str(each) in served]
     why = []
     if wanted:
         setup(archive)
@@ -145,7 +84,12 @@ def get(archive: Archive, workloads: Iterable[Workload]) -> None:
             ", ".join(absent), "not here", why="\n".join(why), next=f"mend that, then llm-traces get {' '.join(absent)}"
         )
     if unknown:
-        raise BadUse(", ".join(unknown), f"not in {LOCK}: never built", next=f"llm-traces build {' '.join(unknown)}")
+        raise BadUse(
+            ", ".join(unknown),
+            f"not in {LOCK}, and unpinned: nobody can tell what the right bytes are",
+            next=f"llm-traces pin {unknown[0].partition('/')[0]}, and review the diff; "
+            f"or llm-traces build --accept-unpinned {' '.join(unknown)}",
+        )
 
 
 def _datalad_get(root: Path, paths: list[str]) -> list[str]:
@@ -163,7 +107,11 @@ def _datalad_get(root: Path, paths: list[str]) -> list[str]:
     ]
     if not said:
         said = [f"datalad get ended with exit code {ran.returncode}"]
-    return list(dict.fromkeys(line for text in said for part in text.splitlines() for line in part.split(LINES)))
+    lines = list(dict.fromkeys(line for text in said for part in text.splitlines() for line in part.split(LINES)))
+    likewise = sorted(line.removesuffix(LIKEWISE) for line in lines if line.endswith(LIKEWISE))
+    return [line for line in lines if not line.endswith(LIKEWISE)] + (
+        [f"likewise: {'; '.join(likewise)}"] if likewise else []
+    )
 
 
 def _set_up_remote(git: Git) -> list[str]:
@@ -188,6 +136,12 @@ def _set_up_remote(git: Git) -> list[str]:
         if asked:
             git("annex", "verifyremote", REMOTE, "--safe", asked[1])
             done.append(f"verified the special remote {REMOTE}: its configuration is ours")
+    # One that doesn't know keys without a hash takes them for downloads that nobody verified; our program does that.
+    if not re.search(r"^key/value backends:.* VURL\b", git("annex", "version"), re.MULTILINE) and not git.config(
+        UNVERIFIED
+    ):
+        git("config", UNVERIFIED, "ACKTHPPT")
+        done.append("allowed this git-annex, which knows no VURL keys, to get them from our special remote")
     return done
 
 
@@ -215,40 +169,66 @@ def _foreign(got: str, special: bool) -> BadUse:
 
 
 def _record(git: Git, archive: Archive) -> list[str]:
-    """Record the lock's keys as present in the special remote, and as present here where their content is."""
-    keys = locked_keys(archive)
-    known = _known_places(git, keys)
+    """Record what the special remote serves, what is here, and where else released files can be downloaded."""
+    every = keys(archive)
+    known = _known_places(git, every)
     here = git.config("annex.uuid")
-    served = [each for each in keys if REMOTE_UUID not in known[each]]
-    found = [each for each in keys if here not in known[each] and (archive.root / _object(each)).exists()]
+    served = [each for each in every if REMOTE_UUID not in known[each]]
+    found = [each for each in every if here not in known[each] and (archive.root / content(each)).exists()]
     new = [f"{each} {REMOTE_UUID} 1" for each in served] + [f"{each} {here} 1" for each in found]
-    if not new:
+    urls = _new_urls(git, archive, every)
+    if not new and not urls:
         return []
     git("annex", "setpresentkey", "--batch", given="".join(f"{line}\n" for line in new))
+    if urls:
+        git("annex", "registerurl", "--batch", given="".join(f"{key} {url}\n" for key, url in urls))
     git("annex", "merge")  # or the records stay in the journal, which no push takes along
-    return [
-        f"recorded {len(each)} {'file' if len(each) == 1 else 'files'} as {where}"
-        for each, where in ((served, f"available from {REMOTE}"), (found, "present here"))
-        if each
+    counts = ((served, f"as available from {REMOTE}"), (found, "as present here"), (urls, "with a URL of a release"))
+    return [f"recorded {len(each)} {'file' if len(each) == 1 else 'files'} {how}" for each, how in counts if each]
+
+
+def _new_urls(git: Git, archive: Archive, every: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
+    """(key, URL) of the releases in the lock that git-annex doesn't know yet."""
+    locked = archive.locked
+    told = [
+        (key, url)
+        for key, names in every.items()
+        for url in dict.fromkeys(url for name in names for url in locked.get(name, {}).get("urls", ()))
     ]
+    if not told:
+        return []
+    known = _blobs(git, [f"{_log(key)}.web" for key, _ in told])
+    return [(key, url) for (key, url), text in zip(told, known, strict=True) if f" 1 {url}\n" not in text]
 
 
-def _known_places(git: Git, keys: Iterable[str]) -> dict[str, set[str]]:
+def _known_places(git: Git, every: Iterable[str]) -> dict[str, set[str]]:
     """The uuids that hold each key, as the git-annex branch has it."""
-    known: dict[str, set[str]] = {each: set() for each in keys}
-    digests = {each: hashlib.md5(each.encode(), usedforsecurity=False).hexdigest() for each in known}
-    asked = "".join(f"git-annex:{digest[:3]}/{digest[3:6]}/{each}.log\n" for each, digest in digests.items())
-    order, current = iter(known), ""
-    records = []
-    for line in git("cat-file", "--batch", given=asked).splitlines():
-        match line.split():
-            case [_, "missing"] | [_, "blob", _]:
-                current = next(order)
-            case [time, status, uuid]:
-                records.append((_time(time), current, uuid, status))
-    for _, name, uuid, status in sorted(records):
-        (known[name].add if status == "1" else known[name].discard)(uuid)
+    known: dict[str, set[str]] = {each: set() for each in every}
+    for key, text in zip(known, _blobs(git, [_log(key) for key in known]), strict=True):
+        for _, status, uuid in sorted(
+            (_time(time), status, uuid) for time, status, uuid in map(str.split, text.splitlines())
+        ):
+            (known[key].add if status == "1" else known[key].discard)(uuid)
     return known
+
+
+def _log(key: str) -> str:
+    """Where the git-annex branch says who has a key."""
+    digest = hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()
+    return f"{digest[:3]}/{digest[3:6]}/{key}.log"
+
+
+def _blobs(git: Git, paths: Iterable[str]) -> list[str]:
+    """The texts of files of the git-annex branch, all by one process; of one that is not there, nothing."""
+    asked = list(paths)
+    answer = git("cat-file", "--batch", given="".join(f"git-annex:{path}\n" for path in asked)).encode()
+    texts = []
+    for _ in asked:
+        head, _, answer = answer.partition(b"\n")
+        size = int(head.rpartition(b" ")[2]) if not head.endswith(b" missing") else -1
+        texts.append(answer[: max(size, 0)].decode())
+        answer = answer[size + 1 :] if size >= 0 else answer
+    return texts
 
 
 def _time(text: str) -> float:

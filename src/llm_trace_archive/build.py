@@ -32,13 +32,13 @@ class Built:
 
 def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
     """Build a workload into the archive's data folder. Raises Problem; the old content then stays as it was."""
-    from . import annex
+    from . import links
 
     originals = _fetched(workload, sources)
     with _staged(archive.root / workload.path) as part:
         built = _make(archive, workload, part, originals, sources)
         _agree_with_lock(archive, built)
-        annex.store(archive.root, workload.path, part, built.sha256, built.bytes)
+        links.store(archive.root, workload.path, part, built.sha256, built.bytes)
     return built
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from .archive import Archive, replace_text
@@ -42,12 +42,26 @@ def front_matter(archive: Archive, package: Mapping[str, Any]) -> str:
 def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
     """Bring this clone's own card up to date with what is here, and with the paths in `arriving`. Raises OSError."""
     path = archive.root / LOCAL
-    resources = archive.lock.get("resources", [])
+    resources = [*archive.lock.get("resources", ()), *_unlocked(archive)]
     here = [each for each in resources if each["path"] in arriving or (archive.root / each["path"]).exists()]
     if here:
         replace_text(path, NOTE + _yaml({"configs": _configs(archive, here, str(archive.root))}))
     else:
         path.unlink(missing_ok=True)
+
+
+def _unlocked(archive: Archive) -> Iterator[dict[str, str]]:
+    """What `_configs` asks of a resource, for workloads that `datalad get` may bring though no lock has them yet."""
+    locked = archive.locked
+    for each in archive.select():
+        if str(each) not in locked:
+            yield {
+                "trace": each.trace,
+                "workload": each.name,
+                "table": each.table,
+                "path": each.path,
+                "hash": f"recipe:{each.digest}",
+            }
 
 
 def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: str = "") -> list[dict[str, Any]]:
@@ -74,9 +88,14 @@ def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: st
         name = each["trace"] if each["table"] == "request" else f"{each['trace']}-{each['workload']}"
         named.setdefault(name, []).append(each)
     for name, group in named.items():
-        splits = [{"split": each["workload"].replace("-", "_"), "path": each["path"]} for each in group]
+        splits = [{"split": _split(each["workload"]), "path": each["path"]} for each in group]
         configs.append({"config_name": name, "description": _content(group, place), "data_files": splits})
     return configs
+
+
+def _split(workload: str) -> str:
+    """A workload's name as a split's; `datasets` keeps "all" for the union of all splits."""
+    return "train" if workload == "all" else workload.replace("-", "_")
 
 
 def _content(resources: Sequence[Mapping[str, Any]], place: str) -> str:

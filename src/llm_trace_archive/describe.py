@@ -16,6 +16,7 @@ from . import card
 from .archive import LOCK, Archive, replace_text
 from .build import Built
 from .errors import BadUse
+from .links import link_unbuilt
 from .pages import index, page
 from .recipe import Recipe, Workload
 from .schema import with_sources
@@ -34,7 +35,7 @@ README = f"""# {TITLE}
 <!-- /traces -->
 """
 PAGES = "docs/traces"
-# What the lock keeps of a build; everything else in a resource is generated.
+# What the lock keeps of a build (and, once it is released, its URLs); everything else in a resource is generated.
 FACTS = ("bytes", "hash", "upstreamBytes", "facts", "provenance")
 
 
@@ -51,6 +52,7 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
         with FileLock(_lock_file(cache_folder(), archive.root)):
             for path, text in generated(archive, built):
                 replace_text(archive.root / path, text)
+            link_unbuilt(archive)
             card.refresh(archive)
     except OSError as error:
         raise BadUse(
@@ -92,10 +94,13 @@ def _schemas(archive: Archive) -> Iterator[tuple[str, str]]:
 
 def _facts(archive: Archive, built: Iterable[Built]) -> dict[str, Mapping[str, Any]]:
     kept: dict[str, Mapping[str, Any]] = {
-        name: {key: each[key] for key in FACTS} for name, each in archive.locked.items()
+        name: {key: each[key] for key in (*FACTS, "urls") if key in each} for name, each in archive.locked.items()
     }
     for each in built:
-        kept[str(each.workload)] = {
+        name, before = str(each.workload), kept.get(str(each.workload), {})
+        # A release's URLs are of its bytes.
+        urls = {"urls": before["urls"]} if "urls" in before and before["hash"] == f"sha256:{each.sha256}" else {}
+        kept[name] = urls | {
             "bytes": each.bytes,
             "hash": f"sha256:{each.sha256}",
             "upstreamBytes": each.upstream_bytes,
@@ -111,7 +116,7 @@ def _lock_file(cache: Path, root: Path) -> Path:
 
 
 def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return around(
+    package = around(
         [
             _resource(recipe, workload, facts[str(workload)])
             for recipe in archive.recipes.values()
@@ -119,6 +124,8 @@ def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[s
             if str(workload) in facts
         ]
     )
+    releases = archive.lock.get("releases")
+    return package | ({"releases": releases} if releases else {})
 
 
 def around(resources: list[dict[str, Any]]) -> dict[str, Any]:
@@ -179,6 +186,7 @@ def _resource(recipe: Recipe, workload: Workload, facts: Mapping[str, Any]) -> d
         "upstreamBytes": facts["upstreamBytes"],
         "facts": facts["facts"],
         "provenance": facts["provenance"],
+        **({"urls": facts["urls"]} if "urls" in facts else {}),
     }
 
 

@@ -172,6 +172,11 @@ class Workload:
         return f"schemas/{own}.json"
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether every file has a hash to be held to."""
+        return all(file.pin for file in self.files)
+
+    @property
     def tables(self) -> tuple[UpstreamFile, ...]:
         """The files that hold rows."""
         return tuple(file for file in self.files if file.role is None)

@@ -8,19 +8,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from annexremote import Master, RemoteError, SpecialRemote
+from filelock import FileLock
 
-from . import annex, card, verify
+from . import annex, card, links, verify
 from .archive import LOCK, Archive, cache_folder
-from .errors import BadUse, Problem
+from .errors import BadUse, Problem, Unavailable
 from .recipe import Workload
 
+if TYPE_CHECKING:
+    from .fetch import Sources
+    from .probe import Probe
+
+RECENT = 60  # seconds in which git-annex asks for the next file
 READ_ONLY = "read-only: its files are built from pinned upstream bytes"
 
 
@@ -43,6 +53,31 @@ def _told(subject: str) -> Iterator[None]:
         raise RemoteError(flat(fault)) from None
 
 
+@contextlib.contextmanager
+def _told_once() -> Iterator[None]:
+    """Tell at length why a file can't be had, and of those that git-annex asks for next only that it is the same.
+
+    git-annex runs several of these programs at a time: what was told stands in the cache, by the process that asks.
+    """
+    try:
+        yield
+    except Unavailable as problem:
+        # The reasons apart from the names of the files: "cache: not there", "https://host: connection refused".
+        reasons = re.sub(r"(://[^/\s]+)/\S*(?=: )", r"\1", problem.details.get("tried", ""))
+        line = f"{os.getppid()} {reasons!r}\n"
+        told = cache_folder() / "told"
+        known = ""
+        with contextlib.suppress(OSError):
+            told.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{told}.lock"):
+                if told.exists() and time.time() - told.stat().st_mtime < RECENT:
+                    known = told.read_text(encoding="utf-8")
+                told.write_text(known if line in known else known + line, encoding="utf-8")
+        if line in known:
+            raise Unavailable(problem.subject, problem.message + annex.LIKEWISE) from None
+        raise
+
+
 class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
     """Serves the keys of the lock. Every failure is a RemoteError, which git-annex shows to the user."""
 
@@ -57,7 +92,7 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
     @cached_property
     def keys(self) -> dict[str, list[str]]:
         """The workloads by key. Raises BadUse."""
-        return annex.locked_keys(self.archive)
+        return links.keys(self.archive)
 
     def workload(self, key: str) -> Workload:
         """A workload whose file has that key. Raises BadUse."""
@@ -81,7 +116,7 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
 
     def checkpresent(self, key: str) -> bool:
         with _told(key):
-            return key in self.keys
+            return key in self.keys and self._probe.is_obtainable(self.workload(key))
 
     def whereis(self, key: str) -> str:
         with contextlib.suppress(Problem):
@@ -99,35 +134,50 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
     def remove(self, key: str) -> None:
         raise RemoteError(f"{annex.REMOTE} is {READ_ONLY}; git annex drop frees the local copy")
 
-    def _build(self, key: str, target: Path) -> None:
-        from .build import build_file
+    @cached_property
+    def _sources(self) -> Sources:
         from .fetch import Sources
 
+        return Sources(cache=cache_folder(), mirror=os.environ.get("LLM_TRACES_MIRROR") or None)
+
+    @cached_property
+    def _probe(self) -> Probe:
+        from .probe import Probe
+
+        return Probe(self._sources)
+
+    def _build(self, key: str, target: Path) -> None:
+        from .build import build_file
+
         workload = self.workload(key)
-        mirror = os.environ.get("LLM_TRACES_MIRROR") or None
-        sources = Sources(cache=cache_folder(), mirror=mirror, on_progress=self._progress(workload))
+        sources = replace(self._sources, on_progress=self._progress(workload))
         # Aside: git-annex hashes its own file while it grows, and took rewritten bytes for good.
         aside = target.with_name(f"{target.name}.part")
         try:
-            build_file(self.archive, workload, aside, sources)
-            got = annex.key(*verify.digest(aside))
-            if got != key:
-                raise Problem(
-                    str(workload),
-                    f"what was built is not what {LOCK} says",
-                    expected=key,
-                    got=got,
-                    next="install the version of llm-trace-archive that belongs to this checkout, and get it again",
-                )
+            with _told_once():
+                build_file(self.archive, workload, aside, sources)
+            self._agree(key, workload, aside)
             os.replace(aside, target)  # noqa: PTH105 (named as what it is: atomic)
-            card.refresh(self.archive, [self.archive.locked[name]["path"] for name in self.keys[key]])
+            card.refresh(self.archive, [self.archive.select([name])[0].path for name in self.keys[key]])
         finally:
             aside.unlink(missing_ok=True)
 
+    def _agree(self, key: str, workload: Workload, file: Path) -> None:
+        """Raise Problem if the lock says otherwise. What was never built is in no lock: the build's checks are all."""
+        got = key if key.startswith(links.UNBUILT) else links.locked_key(*verify.digest(file))
+        if got != key:
+            raise Problem(
+                str(workload),
+                f"what was built is not what {LOCK} says",
+                expected=key,
+                got=got,
+                next="install the version of llm-trace-archive that belongs to this checkout, and get it again",
+            )
+
     def _progress(self, workload: Workload) -> Callable[[str, int, int | None], None]:
-        """Fetched upstream bytes, told as the same share of the key's bytes, a per cent at a time."""
-        size = int(self.archive.locked[str(workload)]["bytes"])
+        """Fetched upstream bytes, told as the same share of the key's bytes (if known), a per cent at a time."""
         whole = sum(file.bytes or 0 for file in workload.files)
+        size = int(self.archive.locked.get(str(workload), {"bytes": whole})["bytes"])
         fetched: dict[str, int] = {}
         told = 0
 
