@@ -1,7 +1,7 @@
 """A disk that is full at random moments of get, build and setup: told, nothing half-written, and the next run is right.
 
 Two ways: a limit on the size of files, which any system has, and a tmpfs filled up to a few bytes, where a user
-namespace may mount one. LLM_TRACES_FAULTS is the number of moments each (default 4).
+namespace may mount one. LLM_TRACES_FAULTS is the number of moments each (default 3).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from small_archive import are_right, publish
 from test_kills import leftovers
 
 # Read at import: the tests' environment has no LLM_TRACES_*.
-COUNT = int(os.environ.get("LLM_TRACES_FAULTS", "4"))
+COUNT = int(os.environ.get("LLM_TRACES_FAULTS", "3"))
 FIRST = int(os.environ.get("LLM_TRACES_FAULTS_SEED", "0"))
 COMMANDS = {"build": ["build", "demo"], "get": ["get", "demo"], "setup": ["setup"]}
 LARGEST = 400_000  # bytes: more than any file that is written
