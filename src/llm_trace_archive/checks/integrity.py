@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..annex import key
 from ..archive import LOCK, Archive
+from ..links import locked_key
 from . import ROWS_SHOWN, UNREADABLE, Result
 
 READABLE = "readable"
@@ -28,7 +28,7 @@ def integrity(archive: Archive, resource: Mapping[str, Any]) -> Iterator[Result]
 
     path, wanted = archive.root / resource["path"], resource["hash"].removeprefix("sha256:")
     if path.is_symlink():
-        yield result("annex key of the link", key(wanted, resource["bytes"]), path.readlink().name)
+        yield result("annex key of the link", locked_key(wanted, resource["bytes"]), path.readlink().name)
     yield result("bytes", resource["bytes"], path.stat().st_size)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()

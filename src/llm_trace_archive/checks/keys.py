@@ -98,7 +98,22 @@ def offenders(table: Table, column: str, parts: Iterable[Numbers]) -> tuple[int,
 
 def repeats(table: Table, names: list[str]) -> Iterator[Numbers]:
     """The rows whose key a row before has; a key without any value is none."""
-    return repeated(lambda: _of_columns(table, names), table.rows)
+    if not _rises(table, names):  # then none can, and a row's own number need not be held
+        yield from repeated(lambda: _of_columns(table, names), table.rows)
+
+
+def _rises(table: Table, names: list[str]) -> bool:
+    """Whether the key is one whole number, and larger in every row than in the row before."""
+    last = -(2**63)
+    for _, batch in table.groups(names):
+        column = batch.column(0)
+        if len(names) > 1 or not pa.types.is_integer(column.type) or column.null_count:
+            return False
+        numbers = column.to_numpy()
+        if numbers[0] <= last or not (numbers[1:] > numbers[:-1]).all():
+            return False
+        last = int(numbers[-1])
+    return True
 
 
 def unmatched(table: Table, names: list[str], target: Table, keys: list[str]) -> Iterator[Numbers]:
