@@ -25,9 +25,9 @@ BLOCK = 1 << 20
 class Fault:
     """What happens to the `number`-th request from now whose route is `route` (any if empty).
 
-    kind  a status: answered instead; "drop": cut before it has an effect; "half": cut in the middle of its body;
-          "stall": silent for a second, then cut; "lost 500", "lost": it has its effect, but 500 or nothing is
-          answered; "kill", "lost kill": the client is killed before or after the effect
+    kind  a status: answered instead; "limit": 429 as the Hub's rate limits answer; "drop": cut before it has an effect;
+          "half": cut in the middle of its body; "stall": silent for a second, then cut; "lost 500", "lost": it has its
+          effect, but 500 or nothing is answered; "kill", "lost kill": the client is killed before or after the effect
     """
 
     number: int
@@ -109,6 +109,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.receive(self.left // 2 if kind == "half" else 0)
                 hub.kill() if kind == "kill" else None
                 self.close_connection = True
+                return
+            if kind == "limit":
+                self.reply(429, b"{}", RateLimit='"api";r=0;t=7')
                 return
             if kind.isdigit():
                 while self.receive(BLOCK):

@@ -12,17 +12,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from bundles import summed, tiny_bundle
 from conftest import BIN, Samples
 from fake_hub import ATTRIBUTES, ORGANISATION, OUTSIDER, READER, WRITER, FakeHub, Repo, fake_hub
 from fake_hub_server import Fault, Handler
 from golden_files import assert_golden
+from llm_trace_archive.release import gate
 from llm_trace_archive.release.bundle import Bundle
+from llm_trace_archive.release.pack import pack
+from releases import releasable
 
 NAME = f"{ORGANISATION}/llm-trace-archive"
-FAULTS = os.environ.get("LLM_TRACES_FAULTS", "4")  # read before the environment is isolated
+FAULTS = os.environ.get("LLM_TRACES_FAULTS", "3")  # read before the environment is isolated
 SEED = os.environ.get("LLM_TRACES_SEED", "1")
 WRITING = {"create_repo", "put", "put_part", "complete", "commit", "tag"}
 
@@ -62,7 +67,7 @@ def send(
     """Run the command; `requests`, `refused` and `sent` then tell of this run."""
     hub.requests, hub.refused, hub.sent = [], [], {"lfs": 0, "regular": 0}
     return subprocess.run(
-        [BIN / "llm-traces", "release", "huggingface", bundle.root, "--repo", repo, *options],
+        [BIN / "llm-traces", "release", "huggingface", bundle.root, *(["--repo", repo] if repo else []), *options],
         env=environment(hub, **more),
         capture_output=True,
         text=True,
@@ -278,7 +283,25 @@ def test_a_commit_whose_answer_is_lost_is_made_once(kind: str, hub: FakeHub, tmp
     assert_released(hub, hub.repos[NAME], bundle)
 
 
-KINDS = ["429", "500", "503", "drop", "half", "lost", "lost 500", "kill", "lost kill", "dead", "clock"]
+@pytest.mark.parametrize(("kind", "seconds"), [("429", 1), ("limit", 7)])
+def test_the_pause_is_as_long_as_the_server_asks(kind: str, seconds: int, hub: FakeHub, tmp_path: Path) -> None:
+    hub.faults = [Fault(1, kind, "whoami"), Fault(1, kind, "commit")]
+    running = quick(hub, tiny_bundle(tmp_path / "bundle"))
+    out, _ = running.communicate()
+    assert running.returncode == 0
+    assert out.count(f"looking again in {seconds} s") == 2
+
+
+def test_two_at_the_same_time_make_one_release(hub: FakeHub, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    both = [quick(hub, bundle) for _ in range(2)]
+    for each in both:
+        out, error = each.communicate()
+        assert (each.returncode, error) == (0, ""), out
+    assert_released(hub, hub.repos[NAME], bundle)
+
+
+KINDS = ["429", "limit", "500", "503", "drop", "half", "lost", "lost 500", "kill", "lost kill", "dead", "clock"]
 
 
 def test_faults_at_random_moments_end_after_one_more_run_in_one_release(hub: FakeHub, tmp_path: Path) -> None:
@@ -339,28 +362,43 @@ json.dump(found, sys.stdout)
 
 
 def test_load_dataset_at_the_version_gives_the_local_tables(samples: Samples, hub: FakeHub, tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-    import yaml
-
     root = tmp_path / "bundle"
     shutil.copytree(samples.root / "data", root / "data")
     for name in ("README.md", "datapackage.json"):
         shutil.copy(samples.root / name, root)
     bundle = summed(root)
     released(hub, bundle)
+    assert_loads(hub, bundle)
+
+
+def test_a_bundle_that_passed_the_gate_goes_to_the_repo_it_names(hub: FakeHub, tmp_path: Path) -> None:
+    made = releasable(tmp_path, rows=100)
+    report = gate.check(made.archive, made.sources(tmp_path / "cache"), ORGANISATION)
+    bundle = pack(report, tmp_path / "bundle")
+    assert bundle
+    released(hub, bundle, repo="")
+    assert_released(hub, hub.repos[NAME], bundle)
+    named = json.loads((bundle.root / "datapackage.json").read_text())["resources"][0]["urls"]
+    assert named[0].partition("/datasets/")[2] == f"{NAME}/resolve/{bundle.version}/data/blocks/chat.parquet"
+    assert_loads(hub, bundle)
+
+
+def assert_loads(hub: FakeHub, bundle: Bundle) -> None:
+    """Every config of the card, loaded and streamed at the version without a token, is the local tables."""
+    card = bundle.root / "README.md"
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, NAME, bundle.version, root / "README.md"],
-        env=environment(hub, token="", HF_DATASETS_DISABLE_PROGRESS_BARS="1"),
+        [sys.executable, "-c", LOAD, NAME, bundle.version, card],
+        env=environment(hub, token="", HF_DATASETS_DISABLE_PROGRESS_BARS="1", HF_HOME=f"{hub.folder}/cache"),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     loaded = json.loads(done.stdout)
-    configs = yaml.safe_load((root / "README.md").read_text().split("---")[1])["configs"]
-    for config in configs:
+    for config in yaml.safe_load(card.read_text().split("---")[1])["configs"]:
         for split in config["data_files"]:
             patterns = split["path"] if isinstance(split["path"], list) else [split["path"]]
-            paths = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+            paths = [path for pattern in patterns for path in sorted(bundle.root.glob(pattern))]
             rows = [row for path in paths for row in pq.read_table(path, columns=config.get("columns")).to_pylist()]
+            assert rows
             assert loaded.pop(f"{config['config_name']}/{split['split']}") == json.loads(json.dumps(rows))
     assert not loaded

@@ -30,7 +30,7 @@ REPO = "llm-trace-archive/llm-trace-archive"
 DATASET = "dataset"
 MAIN = "main"
 KEPT = ".gitattributes"  # the Hub's own: which files it keeps as large ones
-PATIENCE = Patience(read=120)  # a commit of many large files is answered late
+PATIENCE = Patience(longest_pause=300, read=120)  # a window of the Hub's limits; how late a large commit is answered
 NAMED = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/")
 
 Answer = TypeVar("Answer")
@@ -86,7 +86,7 @@ class Hub:
             retry=tenacity.retry_if_exception(lambda error: passes(error) and status(error) not in (409, 412)),
             stop=tenacity.stop_after_attempt(self.patience.tries),
             wait=self._seconds,
-            before_sleep=lambda state: self._say_why(state.outcome.exception() if state.outcome else None),
+            before_sleep=lambda state: self._say_why(_error(state), self._seconds(state)),
             reraise=True,
         )
         try:
@@ -202,9 +202,9 @@ class Hub:
             self._require_ours(there, found)
             error = self._commit(bundle, found, revision, head, pull and revision == MAIN)
             if error is not None:
-                self._say_why(error)
-                if attempt + 1 < self.patience.tries:
-                    time.sleep(self._pause(attempt + 1, error))
+                seconds = self._pause(attempt + 1, error) if attempt + 1 < self.patience.tries else 0
+                self._say_why(error, seconds)
+                time.sleep(seconds)
         raise Problem(self.repo, f"not taken in {self.patience.tries} tries", reason=_why(error), next=NEXT)
 
     def tag(self, version: str, head: str) -> None:
@@ -262,15 +262,15 @@ class Hub:
             )
 
     def _seconds(self, state: tenacity.RetryCallState) -> float:
-        return self._pause(state.attempt_number, state.outcome.exception() if state.outcome else None)
+        return self._pause(state.attempt_number, _error(state))
 
     def _pause(self, attempt: int, error: BaseException | None) -> float:
         """Seconds until the next try: as the server asks, or twice the last."""
         own = self.patience.first_pause * 2.0 ** (attempt - 1)
         return min(max(own, retry_after(error)), self.patience.longest_pause)
 
-    def _say_why(self, error: BaseException | None) -> None:
-        self.say(f"{self.repo}: {_why(error)}; looking again")
+    def _say_why(self, error: BaseException | None, seconds: float) -> None:
+        self.say(f"{self.repo}: {_why(error)}; looking again in {seconds:.0f} s")
 
 
 def release(
@@ -322,6 +322,10 @@ def named(bundle: Bundle) -> str:
     urls = [url for each in bundle.package["resources"] for url in each.get("urls", ())]
     found = [match[1] for match in map(NAMED.search, urls) if match]
     return found[0] if found else ""
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def _why(error: BaseException | None) -> str:

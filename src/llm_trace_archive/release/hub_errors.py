@@ -34,12 +34,14 @@ def passes(error: BaseException) -> bool:
     if isinstance(why, HfHubHTTPError):
         # While a file is sent even a refusal may pass: its signed URL has expired, or its parts were joined already.
         return why is not error or status(why) in AGAIN
-    return isinstance(why, (HTTPError, json.JSONDecodeError))
+    return isinstance(why, (HTTPError, json.JSONDecodeError)) or type(why) is ConnectionError  # the last is hf_xet's
 
 
 def retry_after(error: BaseException | None) -> float:
-    """Seconds that the server asks to wait, or 0."""
-    asked = str(getattr(getattr(cause(error), "response", None), "headers", {}).get("Retry-After", ""))
+    """Seconds that the server asks to wait, or 0: by Retry-After, or by `RateLimit: "api";r=0;t=55` as the Hub does."""
+    headers = getattr(getattr(cause(error), "response", None), "headers", {})
+    limit = re.search(r"r\s*=\s*0\s*;\s*t\s*=\s*(\d+)", str(headers.get("RateLimit", "")))
+    asked = limit[1] if limit else str(headers.get("Retry-After", ""))
     return float(asked) if asked.isdigit() else 0
 
 
@@ -70,7 +72,7 @@ def problem(error: Exception, repo: str, endpoint: str) -> Problem:
             return BadUse(host, "not asked: HF_HUB_OFFLINE is set", next="unset HF_HUB_OFFLINE")
         case errors.HfHubHTTPError():
             return _refusal(host, repo, code, said, isinstance(why, errors.RepositoryNotFoundError))
-        case errors.HTTPError():  # type: ignore[attr-defined]
+        case errors.HTTPError() | ConnectionError():  # type: ignore[attr-defined]
             return BadUse(host, "can't be reached", reason=type(why).__name__, next=NEXT)
         case OSError(filename=str(name)):
             return BadUse(name, why.strerror or type(why).__name__, next=NEXT)
