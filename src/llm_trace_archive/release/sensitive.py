@@ -6,6 +6,7 @@ ever shown in full.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -21,8 +22,9 @@ SOURCE = "docs/release.md"
 NONE = "none"
 E_MAIL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
 # What only may be an address: `ipaddress` decides.
-IP_V4 = r"(?:^|[^0-9A-Za-z.])((?:[0-9]{1,3}\.){3}[0-9]{1,3})(?:[^0-9A-Za-z.]|\.?$)"
-IP_V6 = r"(?:^|[^0-9A-Za-z:.])((?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})(?:[^0-9A-Za-z:.]|$)"
+_ENDS = r"(?:[^0-9A-Za-z:.]|[:.](?:[^0-9A-Za-z:.]|$)|$)"
+IP_V4 = r"(?:^|[^0-9A-Za-z.])((?:[0-9]{1,3}\.){3}[0-9]{1,3})(?:" + _ENDS + r"|:[0-9])"
+IP_V6 = r"(?:^|[^0-9A-Za-z.])((?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})" + _ENDS
 # Tokens that detect-secrets does not know, each as its issuer spells it; Zenodo's are 60 letters and digits.
 TOKENS = {
     "Hugging Face token": r"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
@@ -38,7 +40,6 @@ LABEL = r"^\S+(?: \S+){0,5}$"
 LONGEST_LABEL = 64  # characters
 FEW_LABELS = 16  # so many different ones may also stand in a short table; else each is there ten times on average
 ROWS_A_LABEL = 10
-_NO_ROWS: tuple[tuple[int, str], ...] = ()
 
 
 @cache
@@ -93,14 +94,15 @@ def _match(pattern: str, value: str) -> str:
 
 
 def _name_address(value: str) -> str:
-    for pattern in (IP_V4, IP_V6):
-        for found in re.finditer(pattern, value):
-            try:
-                address = ipaddress.ip_address(found[1])
-            except ValueError:
-                continue
-            if not address.is_loopback and not address.is_unspecified:
-                return masked(found[1])
+    for pattern in map(re.compile, (IP_V4, IP_V6)):
+        start = 0
+        while found := pattern.search(value, start):
+            start = found.end(1)  # the character after one address may be the one before the next
+            for text in (found[1], found[1].removesuffix(":")):
+                with contextlib.suppress(ValueError):
+                    address = ipaddress.ip_address(text)
+                    if not address.is_loopback and not address.is_unspecified:
+                        return masked(text)
     return ""
 
 
@@ -126,31 +128,30 @@ def text_results(path: str, text: str, allowed: Collection[str] = ()) -> Iterato
 def column_results(table: Table, schema: Mapping[str, Any]) -> Iterator[Result]:
     """Whether each column of text holds identifiers or categories, and nothing of any kind that must not leave."""
     for field in schema["fields"]:
-        name = field["name"]
-        if "string" not in field["arrowType"]:
-            continue
-        values, count = _different(table, name)
-        free = _free_text(values, count)
-        told, rows = NONE, _NO_ROWS
-        if len(free):
-            longest = pc.max(pc.utf8_length(free)).as_py()
-            told = f"{len(free):,} of {len(values):,} different values, up to {longest:,} characters"
-            rows = _rows(table, name, free)
-        yield Result("sensitive", f"free text in {name}", NONE, 0, told, SOURCE, name, rows)
-        for kind, mask, found in kinds(values):
-            hits, seen = values.filter(mask), "; ".join(dict.fromkeys(found))[:300] or NONE
-            rows = _rows(table, name, hits) if len(hits) else _NO_ROWS
-            yield Result("sensitive", f"{kind} in {name}", NONE, 0, seen, SOURCE, name, rows)
+        if "string" in field["arrowType"]:
+            yield from _column(table, field["name"])
 
 
-def _different(table: Table, name: str) -> tuple[pa.Array, int]:
-    """The different values of a column (of lists, of their elements), and how many values there are."""
-    found, count = pa.array([], pa.string()), 0
+def _column(table: Table, name: str) -> Iterator[Result]:
+    """The results of one column, from the different values of a row group at a time."""
+    count, others = 0, [pa.array([], pa.string())]
+    hits: dict[str, list[pa.Array]] = {}
+    seen: dict[str, dict[str, None]] = {}
     for _, batch in table.groups([name]):
         values = _plain(batch.column(name)).drop_null()
         count += len(values)
-        found = pc.unique(pa.concat_arrays([found, pc.unique(values)]))
-    return found, count
+        different = pc.unique(values)
+        others.append(different.filter(pc.invert(pc.match_substring_regex(different, IDENTIFIER))))
+        for kind, mask, names in kinds(different):
+            hits.setdefault(kind, []).append(different.filter(mask))
+            seen.setdefault(kind, {}).update(dict.fromkeys(names))
+    free = _free_text(pc.unique(pa.concat_arrays(others)), count)
+    longest = pc.max(pc.utf8_length(free)).as_py()
+    told = f"{len(free):,} different values, up to {longest:,} characters" if len(free) else NONE
+    yield Result("sensitive", f"free text in {name}", NONE, 0, told, SOURCE, name, _rows(table, name, free))
+    for kind, parts in hits.items():
+        told, found = "; ".join(seen[kind])[:300] or NONE, pa.concat_arrays(parts)
+        yield Result("sensitive", f"{kind} in {name}", NONE, 0, told, SOURCE, name, _rows(table, name, found))
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -158,9 +159,8 @@ def _plain(column: pa.Array) -> pa.Array:
     return pc.cast(values, pa.string())
 
 
-def _free_text(values: pa.Array, count: int) -> pa.Array:
-    """Those of the different values that are neither identifiers nor categories; `count` rows hold them."""
-    other = values.filter(pc.invert(pc.match_substring_regex(values, IDENTIFIER)))
+def _free_text(other: pa.Array, count: int) -> pa.Array:
+    """Those of the different values that are no identifiers which are no categories; a column holds `count` values."""
     if len(other) > max(FEW_LABELS, count // ROWS_A_LABEL):
         return other
     label = pc.and_(pc.match_substring_regex(other, LABEL), pc.less_equal(pc.utf8_length(other), LONGEST_LABEL))
@@ -170,6 +170,8 @@ def _free_text(values: pa.Array, count: int) -> pa.Array:
 def _rows(table: Table, name: str, values: pa.Array) -> tuple[tuple[int, str], ...]:
     """The first rows that hold one of the values, each shown masked."""
     found: list[tuple[int, str]] = []
+    if not len(values):
+        return ()
     for start, batch in table.groups([name]):
         column = batch.column(name)
         held = _plain(column)
