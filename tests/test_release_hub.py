@@ -229,6 +229,20 @@ def test_a_bundle_with_a_missing_file_is_refused_before_the_hub_is_asked(hub: Fa
     assert not hub.requests
 
 
+def test_names_that_the_hub_keeps_for_itself_are_refused(hub: FakeHub, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    (bundle.root / ".cache").mkdir()
+    (bundle.root / ".cache" / "x").write_text("x")
+    done = send(hub, summed(bundle.root))
+    assert done.returncode == 1
+    assert_golden("hub/name-that-is-refused", done.stderr)
+    (bundle.root / ".gitattributes").write_text("x")
+    done = send(hub, summed(bundle.root))
+    assert done.returncode == 2
+    assert not hub.requests
+    assert_golden("hub/gitattributes", done.stderr, bundle=bundle.root)
+
+
 def test_a_card_that_the_hub_refuses_is_told(hub: FakeHub, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
     (bundle.root / "README.md").write_text("---\n- a\n---\n")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from ..download import Failed, Patience, permitted
 from ..errors import BadUse, Problem
 from .bundle import SUMS, Bundle
-from .differences import MISSING, OTHER, differences, told
+from .differences import EXTRA, differences, told
 from .hub_errors import NEXT, Conflict, cause, forbidden, passes, problem, retry_after, status
 from .record import Listed, Release
 
@@ -222,18 +222,18 @@ class Hub:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         sizes = {each.path: each.bytes for each in bundle.files}
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            CommitOperationAdd(path, bundle.root / path)
-            if how in (MISSING, OTHER)
-            else CommitOperationDelete(path, is_folder=False)
-            for path, how in found.items()
-        ]
         sent = [path for path in found if path in sizes]
         self.say(
             f"{revision}: {len(sent)} files to send ({sum(sizes[path] for path in sent):,} bytes), "
             f"{len(found) - len(sent)} to delete, {len(sizes) - len(sent)} unchanged"
         )
         try:
+            operations: list[CommitOperationAdd | CommitOperationDelete] = [
+                CommitOperationDelete(path, is_folder=False)
+                if how == EXTRA
+                else CommitOperationAdd(path, bundle.root / path)
+                for path, how in found.items()
+            ]
             done = self.api.create_commit(
                 self.repo,
                 operations,
@@ -252,7 +252,7 @@ class Hub:
 
     def _require_ours(self, there: dict[str, Listed], found: dict[str, str]) -> None:
         """Files are deleted only in a repo that holds a release of ours."""
-        extra = {path: how for path, how in found.items() if path in there and how not in (MISSING, OTHER)}
+        extra = {path: how for path, how in found.items() if how == EXTRA}
         if extra and SUMS not in there:
             raise BadUse(
                 self.repo,
@@ -290,6 +290,8 @@ def release(
     version with other bytes, a branch that someone else changed meanwhile, a server that fails for long.
     """
     repo = repo or named(bundle) or REPO
+    if any(each.path == KEPT for each in bundle.files):
+        raise BadUse(str(bundle.root), f"holds {KEPT}, which is the Hub's to write", next="llm-traces release bundle")
     hub = Hub(repo, say, patience)
     is_private = hub.prepare(private, pull)
     version = bundle.version

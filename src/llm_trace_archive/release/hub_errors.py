@@ -80,7 +80,7 @@ def problem(error: Exception, repo: str, endpoint: str) -> Problem:
             return Problem("README.md", "the Hub refuses what the card says at its top", reason=str(why)[:500])
         case _:
             text = re.sub(r"\?\S+", "", f"{type(why).__name__}: {why}")[:500]  # the query of a URL may be its signature
-            return Problem(repo, "the Hub's client failed", reason=text, next=NEXT)
+            return Problem(repo, "the Hub's client failed", reason=text)
 
 
 def _refusal(host: str, repo: str, code: int, said: str, is_absent: bool) -> Problem:
