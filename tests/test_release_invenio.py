@@ -32,7 +32,8 @@ from llm_trace_archive.release.deposit import bring_files
 from llm_trace_archive.release.invenio import Body, Invenio, Refused
 from llm_trace_archive.release.record import Release
 
-REAL = {name: os.environ.get(f"LLM_TRACES_INVENIO_{name}", "") for name in ("URL", "TOKEN", "TOKEN2")}
+MEANS = {name: os.environ.get(f"LLM_TRACES_INVENIO_{name}", "") for name in ("URL", "TOKEN", "TOKEN2")}
+REAL = [pytest.param("real", marks=pytest.mark.invenio)] if all(MEANS.values()) else []
 QUICK = Patience(tries=5, first_pause=0.01, longest_pause=5, connect=5, read=20)
 PATIENT = Patience(tries=6, first_pause=0.3, longest_pause=5, connect=5, read=60)
 
@@ -87,7 +88,7 @@ def cited(bundle: Bundle, **changes: Any) -> Bundle:
     return summed(bundle.root)
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.invenio)])
+@pytest.fixture(params=["fake", *REAL])
 def target(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -105,14 +106,19 @@ def target(
 
     monkeypatch.setattr(Invenio, "call", noted)
     if request.param == "real":
-        if not all(REAL.values()):
-            pytest.skip("a real InvenioRDM: LLM_TRACES_INVENIO_URL, _TOKEN and _TOKEN2 are not set")
         with FileLock(tmp_path_factory.getbasetemp().parent / "invenio.lock"):  # on SQLite it takes one writer
-            yield Target(REAL["URL"], REAL["TOKEN"], REAL["TOKEN2"], None, tmp_path, asked=asked)
+            yield Target(MEANS["URL"], MEANS["TOKEN"], MEANS["TOKEN2"], None, tmp_path, asked=asked)
         return
     with fake_invenio() as fake:
         yield Target(fake.url, "token-1", "token-2", fake, tmp_path, asked=asked)
         assert fake.broken == []
+
+
+@pytest.mark.invenio
+def test_the_real_server_is_there() -> None:
+    if not REAL:
+        pytest.skip("a real InvenioRDM: LLM_TRACES_INVENIO_URL, _TOKEN and _TOKEN2 are not set")
+    assert Invenio(MEANS["URL"], "").get("/vocabularies/licenses/mit")["id"] == "mit"
 
 
 def contents(release: Release) -> dict[str, bytes]:
