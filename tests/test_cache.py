@@ -82,7 +82,7 @@ def test_verify_quarantines_what_is_spoilt(cache: Cache, samples: Samples) -> No
     cache.content(file).write_bytes(b"spoilt")
     done = run(cache, samples.root, "verify")
     assert (done.returncode, done.stdout) == (1, "1 as pinned, 1 spoilt\n")
-    assert_golden("fetch/cache-spoilt", done.stderr, cache=cache.folder, sha256=file.sha256)
+    assert_golden("cache/spoilt", done.stderr, cache=cache.folder, sha256=file.sha256)
     aside = next((cache.folder / "quarantine").glob("*-raw_decode.csv"))
     assert aside.read_bytes() == b"spoilt" and "is spoilt in the cache" in Path(f"{aside}.reason.txt").read_text()
     assert not cache.content(file).exists()

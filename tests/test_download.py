@@ -64,11 +64,11 @@ def test_a_failure_names_all_urls(site: servers.Site, sources: Sources) -> None:
     also = (f"{site.url}/b", "hf://nonsense")
     with pytest.raises(Unavailable) as caught:
         sources.get(pinned(f"{site.url}/a", also=also))
-    assert_golden("fetch/several-urls", str(caught.value))
+    assert_golden("download/several-urls", str(caught.value))
     site.scripts["/a"] = servers.plain(servers.HTML)
     with pytest.raises(BadUpstream) as wrong:
         sources.get(pinned(f"{site.url}/a", also=also))
-    assert_golden("fetch/several-urls-wrong", str(wrong.value), cache=sources.cache)
+    assert_golden("download/several-urls-wrong", str(wrong.value), cache=sources.cache)
 
 
 def test_a_beginning_from_one_server_may_go_on_at_another(site: servers.Site, sources: Sources) -> None:
@@ -235,7 +235,7 @@ def test_a_proxy_that_refuses_is_told(proxy: servers.Site, sources: Sources) -> 
     proxy.scripts["data.example.org:443"] = lambda handler: handler.answer(407, b"who are you?")
     with pytest.raises(Unavailable) as caught:
         sources.get(pinned("https://data.example.org/log.csv"))
-    assert_golden("fetch/proxy-refuses", str(caught.value))
+    assert_golden("download/proxy-refuses", str(caught.value))
 
 
 def test_a_proxy_that_is_not_there(site: servers.Site, sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -254,7 +254,9 @@ def lock(
 @app.command()
 def publish(
     context: typer.Context,
-    place: Annotated[str, typer.Argument(metavar="DIR|URL", help="A folder, or a RIA store: ria+file:// or ria+ssh://")],
+    place: Annotated[
+        str, typer.Argument(metavar="DIR|URL", help="A folder, or a RIA store: ria+file:// or ria+ssh://")
+    ],
 ) -> None:
     """Put a clone with its content where others can `datalad clone` and `datalad get` it without this package."""
     from .publish import publish as put

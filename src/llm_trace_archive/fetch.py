@@ -87,10 +87,8 @@ class Sources:
         here = self.mirror if self.mirror and not _is_url(self.mirror) else None
         spoilt = here and any(line.startswith(f"mirror {here}: wrong bytes") for line in tried)
         put = f"{'replace' if spoilt else 'put'} the file at {here or 'DIR'}/{file.trace}/{file.name}"
-        next = (
-            advice
-            or f"{put}{'' if here else ' and give --mirror DIR (or set LLM_TRACES_MIRROR=DIR)'}, or try again with internet"
-        )
+        put += "" if here else " and give --mirror DIR (or set LLM_TRACES_MIRROR=DIR)"
+        next = advice or f"{put}, or try again with internet"
         why = "could not be had: the mirror's is not as pinned" if spoilt else "could not be had"
         raise Unavailable(file.trace, f"{file.name} {why}", tried="\n".join(tried), next=next)
 
