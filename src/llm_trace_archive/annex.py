@@ -34,8 +34,8 @@ def setup(archive: Archive) -> list[str]:
 
     A clone that has `main` only knows no special remote and no keys: `datalad get` would fetch nothing and say nothing.
     One that has the git-annex branch knows all that already, and its records are left as they are.
-    Raises BadUse if git-annex or our special remote isn't on PATH, the archive is no git repository, another remote has
-    the name of ours, or git-annex fails.
+    Raises BadUse if git-annex or our special remote isn't on PATH, the archive is no git repository or can't be
+    written, another remote has the name of ours, or git-annex fails.
     """
     require_programs(f"git-annex-remote-{REMOTE}")
     root = archive.root
@@ -46,6 +46,7 @@ def setup(archive: Archive) -> list[str]:
             next="llm-traces build builds the files without them; or git clone the archive",
         )
     git = Git(root)
+    _require_writable(root / git("rev-parse", "--git-common-dir").strip())
     done = []
     if git.config("annex.uuid") and not (root / ".git").is_file():
         git("annex", "merge")
@@ -59,6 +60,17 @@ def setup(archive: Archive) -> list[str]:
     if done and git.identity:
         done.append("note: git has no user.name and user.email, without which bare datalad get fails")
     return done
+
+
+def _require_writable(git_folder: Path) -> None:
+    """Raise BadUse early: git-annex would get as far as it can, and end in the middle of its own messages."""
+    if not all(os.access(each, os.W_OK) for each in (git_folder, git_folder / "annex") if each.exists()):
+        raise BadUse(
+            str(git_folder),
+            "can't be written: Permission denied",
+            kept="what is here can be read and validated",
+            next="mend the permissions, or git clone it to where you may write",
+        )
 
 
 def get(archive: Archive, workloads: Iterable[Workload]) -> None:
