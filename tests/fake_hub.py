@@ -157,14 +157,10 @@ class FakeHub(Site):
     def refs(self, handler: Handler, name: str) -> None:
         repo = self.repo(handler, name)
 
-        def told(refs: dict[str, str], prefix: str) -> list:
-            return [
-                {"name": key.removeprefix("refs/pr/"), "ref": f"{prefix}{key}", "targetCommit": oid}
-                for key, oid in refs.items()
-            ]
+        def told(kind: str, refs: dict[str, str]) -> list:
+            return [{"name": key, "ref": f"refs/{kind}/{key}", "targetCommit": oid} for key, oid in refs.items()]
 
-        found = {"branches": told(repo.branches, "refs/heads/"), "tags": told(repo.tags, "refs/tags/"), "converts": []}
-        handler.reply_json(found | ({"pullRequests": told(repo.pulls, "")} if "include_prs" in handler.query else {}))
+        handler.reply_json({"branches": told("heads", repo.branches), "tags": told("tags", repo.tags), "converts": []})
 
     @route("GET", REPO + "/discussions")
     def discussions(self, handler: Handler, name: str) -> None:

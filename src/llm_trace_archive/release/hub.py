@@ -37,15 +37,6 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Refs:
-    """Commits by name: branches and tags by theirs, pull requests as refs/pr/<number>."""
-
-    branches: dict[str, str]
-    tags: dict[str, str]
-    pulls: dict[str, str]
-
-
-@dataclass(frozen=True)
 class Hub:
     """One dataset repo, read and written with the token of HF_TOKEN or of the client's own store."""
 
@@ -114,14 +105,14 @@ class Hub:
 
         return self.ask(read)
 
-    def refs(self) -> Refs:
-        """All branches, tags and pull requests."""
-        found = self.ask(self.api.list_repo_refs, self.repo, repo_type=DATASET, include_pull_requests=True)
-        return Refs(
-            {each.name: each.target_commit for each in found.branches},
-            {each.name: each.target_commit for each in found.tags},
-            {each.ref: each.target_commit for each in found.pull_requests or ()},
-        )
+    def tags(self) -> dict[str, str]:
+        """All tags, and the commits they are at."""
+        found = self.ask(self.api.list_repo_refs, self.repo, repo_type=DATASET)
+        return {each.name: each.target_commit for each in found.tags}
+
+    def head(self, revision: str) -> str:
+        """The commit that a branch or a pull request is at."""
+        return str(self.ask(self.api.repo_info, self.repo, repo_type=DATASET, revision=revision).sha)
 
     def pull_request(self, version: str) -> str:
         """The open pull request of a release, as refs/pr/<number>, or nothing."""
@@ -185,9 +176,8 @@ class Hub:
         heads: dict[str, str] = {}
         error: Exception | None = None
         for attempt in range(self.patience.tries):
-            refs = self.refs()
             revision = (self.pull_request(bundle.version) if pull else "") or MAIN
-            head = (refs.pulls if revision in refs.pulls else refs.branches)[revision]
+            head = self.head(revision)
             there = self.listing(head)
             found = differences(bundle, there)
             if not found:
@@ -211,7 +201,7 @@ class Hub:
         """Tag a commit with the version. Raises Problem if the tag is elsewhere."""
         with contextlib.suppress(Conflict):  # it exists: an answer was lost, or someone was faster
             self.ask(self.api.create_tag, self.repo, tag=version, revision=head, repo_type=DATASET)
-        there = self.refs().tags.get(version)
+        there = self.tags().get(version)
         if there != head:
             raise Problem(self.repo, f"tag {version} is at another commit", expected=head, got=there or "no tag")
 
@@ -297,7 +287,7 @@ def release(
     version = bundle.version
     if named(bundle) not in ("", repo):
         say(f"the bundle's own URLs name {named(bundle)}, not {repo}")
-    if version in hub.refs().tags:
+    if version in hub.tags():
         found = differences(bundle, hub.listing(version))
         if found:
             raise Problem(

@@ -195,9 +195,9 @@ def _hub(target: Target, hub: Hub, version: str) -> Target:
     private = hub.private()
     if private is None:
         return target
-    refs = hub.refs()
-    others = tuple(each for each in refs.tags if each != version)
-    tagged = version in refs.tags
+    tags = hub.tags()
+    others = tuple(each for each in tags if each != version)
+    tagged = version in tags
     revision = version if tagged else hub.pull_request(version)
     if not revision:
         return replace(target, others=others, url=hub.url("main"))
