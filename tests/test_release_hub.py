@@ -315,6 +315,14 @@ def test_two_at_the_same_time_make_one_release(hub: FakeHub, tmp_path: Path) -> 
     assert_released(hub, hub.repos[NAME], bundle)
 
 
+def test_a_server_that_fails_for_long_is_given_up_and_told(hub: FakeHub, tmp_path: Path) -> None:
+    hub.faults = [Fault(1, "lost 500", "commit"), Fault(2, "503", "revision_info", lasts=True)]
+    running = quick(hub, tiny_bundle(tmp_path / "bundle"))
+    _, error = running.communicate()
+    assert running.returncode == 1
+    assert_golden("hub/fails-for-long", error)
+
+
 KINDS = ["429", "limit", "500", "503", "drop", "half", "lost", "lost 500", "kill", "lost kill", "dead", "clock"]
 
 

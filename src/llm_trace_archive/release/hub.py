@@ -175,7 +175,7 @@ class Hub:
         """
         heads: dict[str, str] = {}
         error: Exception | None = None
-        for attempt in range(self.patience.tries):
+        for attempt in range(self.patience.tries + 1):
             revision = (self.pull_request(bundle.version) if pull else "") or MAIN
             head = self.head(revision)
             there = self.listing(head)
@@ -189,10 +189,12 @@ class Hub:
                     found=told(found),
                     next=f"look what was done there; then {NEXT}",
                 )
+            if attempt == self.patience.tries:
+                break
             self._require_ours(there, found)
             error = self._commit(bundle, found, revision, head, pull and revision == MAIN)
             if error is not None:
-                seconds = self._pause(attempt + 1, error) if attempt + 1 < self.patience.tries else 0
+                seconds = self._pause(attempt + 1, error)
                 self._say_why(error, seconds)
                 time.sleep(seconds)
         raise Problem(self.repo, f"not taken in {self.patience.tries} tries", reason=_why(error), next=NEXT)
