@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         hub = self.server.hub
         url = urlsplit(self.path)
         self.query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        self.body = b""
+        self.body, self.lost = b"", ""
         self.left = int(self.headers.get("Content-Length", 0))
         route, act, names = hub.route(self.command, url.path, self.server.is_storage)
         with hub.lock:
@@ -157,11 +157,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, status: int, body: bytes = b"", **headers: str | None) -> None:
         """Answer, unless the answer is to be lost."""
-        lost = getattr(self, "lost", "")
-        if lost == "lost 500":
+        if self.lost == "lost 500":
             status, body, headers = 500, b"<html>Bad gateway</html>", {"Content_Type": "text/html"}
-        elif lost:
-            self.server.hub.kill() if lost == "lost kill" else None
+        elif self.lost:
+            self.server.hub.kill() if self.lost == "lost kill" else None
             self.close_connection = True
             return
         self.send_response(status)
