@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,9 @@ def test_stock_frictionless_finds_it_valid(bundle: Bundle) -> None:
         assert done.returncode == 0 and told["valid"] and told["stats"]["tasks"] == len(TABLES), done.stdout
 
 
-def test_it_is_an_archive_whose_tables_validate(bundle: Bundle, tmp_path: Path) -> None:
-    llm_traces("validate", "--json", tmp_path / "found.json", cwd=bundle.root)
-    found = json.loads((tmp_path / "found.json").read_text())["results"]
-    assert {each["subject"] for each in found} == {"package", *RELEASED}
-    # The lock has URLs that describe does not write before the release.
-    assert {each["name"] for each in found if not each["holds"]} <= {"datapackage.json"}
+def test_it_is_an_archive_that_validates(bundle: Bundle) -> None:
+    done = llm_traces("validate", cwd=bundle.root)
+    assert done.returncode == 0 and done.stdout.endswith(f"{len(TABLES)} workloads, 0 findings\n"), done.stdout
 
 
 def test_datasets_loads_every_config_of_the_card(bundle: Bundle) -> None:
@@ -250,6 +248,11 @@ def test_two_runs_give_the_same_bytes_whatever_the_zone_threads_and_clone(
     assert done.stdout.endswith(f"{target}: nothing to do: it is this bundle already\n")
 
 
+def of_another_owner(report: gate.Report) -> gate.Report:
+    """The same release with other URLs."""
+    return replace(report, contents=replace(report.contents, organisation="us"))
+
+
 def test_findings_write_nothing(made: Release, tmp_path: Path) -> None:
     shutil.copytree(made.root, tmp_path / "archive", symlinks=True)
     git("tag", "--delete", __version__, cwd=tmp_path / "archive")
@@ -261,9 +264,7 @@ def test_findings_write_nothing(made: Release, tmp_path: Path) -> None:
 
 def test_a_bundle_of_ours_is_replaced(report: gate.Report, bundle: Bundle, tmp_path: Path) -> None:
     target = tmp_path / "bundle"
-    other = gate.Report(
-        report.contents.__class__(report.contents.archive, report.contents.selection, "us"), report.results
-    )
+    other = of_another_owner(report)
     assert pack.pack(other, target)
     assert "datasets/us/llm-trace-archive/resolve" in (target / "datapackage.json").read_text()
     assert pack.pack(report, target)
@@ -316,9 +317,7 @@ def test_a_full_disk_leaves_the_old_bundle(
     report: gate.Report, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "bundle"
-    other = gate.Report(
-        report.contents.__class__(report.contents.archive, report.contents.selection, "us"), report.results
-    )
+    other = of_another_owner(report)
     pack.pack(other, target)
     before, calls = content(tmp_path), 0
 
@@ -337,28 +336,30 @@ def test_a_full_disk_leaves_the_old_bundle(
     assert pack.pack(report, target) and content(target) == content(bundle.root)
 
 
+@pytest.mark.parametrize("replaces", [False, True])
 def test_killed_at_any_step_it_leaves_all_or_nothing_and_the_next_run_ends_it(
-    report: gate.Report, bundle: Bundle, tmp_path: Path
+    replaces: bool, report: gate.Report, bundle: Bundle, tmp_path: Path
 ) -> None:
     """A child is killed at its first sync or rename, then one at its second, and so on until one comes through."""
-    target = tmp_path / "bundle"
+    target, older = tmp_path / "here" / "bundle", pack.pack(of_another_owner(report), tmp_path / "older")
+    wholes = [content(bundle.root), content(tmp_path / "older")] if older and replaces else [content(bundle.root)]
     for step in range(1, 200):
+        if replaces:
+            shutil.copytree(tmp_path / "older", target)
         child = os.fork()
         if child == 0:
             _kill_at(step)
             pack.pack(report, target)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        if target.exists():
-            assert Bundle.open(target).files == bundle.files
+        # Between the two renames of a replacement there is neither.
+        assert content(target) in wholes if target.exists() else status
         if status == 0:
             break
-        if step % 5 == 0:  # a run that is let through
-            assert pack.pack(report, target) or target.exists()
-            assert content(tmp_path) == {f"bundle/{path}": found for path, found in content(bundle.root).items()}
-            shutil.rmtree(target)
-    assert step > len(FILES) and status == 0
-    assert content(target) == content(bundle.root) and [each.name for each in tmp_path.iterdir()] == ["bundle"]
+        pack.pack(report, target)
+        assert content(tmp_path / "here") == {f"bundle/{path}": found for path, found in wholes[0].items()}
+        shutil.rmtree(target)
+    assert step > len(FILES) and status == 0 and content(target) == wholes[0]
 
 
 def _kill_at(step: int) -> None:

@@ -118,9 +118,8 @@ def _sync(folder: Path) -> None:
 
 
 def _put(part: Path, target: Path) -> None:
-    """Rename; what stood there goes last. A run killed in between leaves the new bundle to be written again."""
-    old = part.with_name(f".{target.name}.old")
-    _remove(old)
+    """Rename; what stood there goes last."""
+    old = _aside(target)
     if target.exists():
         target.rename(old)
     try:
@@ -131,6 +130,18 @@ def _put(part: Path, target: Path) -> None:
         raise
     _sync(target.parent)
     _remove(old)
+
+
+def _mend(target: Path) -> None:
+    """A run killed while it replaced a bundle left the older one aside: it goes back, or goes."""
+    old = _aside(target)
+    if old.exists() and not target.exists():
+        old.rename(target)
+    _remove(old)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
 
 
 @contextmanager
@@ -147,6 +158,7 @@ def _staged(target: Path) -> Iterator[Path]:
         with FileLock(locks / f"bundle-{name}.lock"):
             try:
                 _remove(part)
+                _mend(target)
                 part.mkdir()
                 yield part
             finally:
