@@ -225,6 +225,15 @@ def test_the_command_prints_all_writes_json_and_exits_1_on_findings(release: Rel
     assert json.loads((tmp_path / "report.json").read_text())["findings"] == 1
 
 
+def test_a_report_that_can_not_be_written_and_a_text_that_can_not_be_read(release: Release, tmp_path: Path) -> None:
+    with pytest.raises(BadUse) as unwritten:
+        report(release, tmp_path / "cache").write_json(tmp_path / "no-such-folder" / "report.json")
+    (release.root / "LICENSE.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadUse) as unread:
+        report(release, tmp_path / "cache")
+    assert_golden("release/unwritten", f"{unwritten.value}\n{unread.value}", tmp=tmp_path)
+
+
 def test_an_archive_of_which_nothing_was_built(empty_archive: Archive, tmp_path: Path) -> None:
     done = llm_traces("release", "check", cwd=empty_archive.root)
     assert done.returncode == 1 and "Traceback" not in done.stderr

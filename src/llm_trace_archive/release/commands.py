@@ -23,7 +23,6 @@ def check(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
 ) -> None:
     """The gate: check all that a release of this archive would hold, and the state it is released from."""
-    from ..archive import replace_text
     from ..fetch import Sources
     from ..terminal import print_results
     from . import gate
@@ -33,7 +32,7 @@ def check(
     for line in report.summary():
         typer.echo(line)
     if json:
-        replace_text(json, report.as_json())
+        report.write_json(json)
     if report.findings:
         raise typer.Exit(FINDINGS)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import describe
 from ..archive import LOCK, Archive
+from ..errors import BadUse
 from . import crate, croissant
 from .bundle import CITATION, SUMS
 from .notice import notice
@@ -122,7 +123,12 @@ class Contents:
 
     def _read(self, path: str) -> str:
         file = self.archive.root / path
-        return file.read_text(encoding="utf-8") if file.is_file() else ""
+        try:
+            return file.read_text(encoding="utf-8") if file.is_file() else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadUse(
+                path, "can't be read as UTF-8 text", reason=str(error), next=f"git checkout -- {path}"
+            ) from None
 
 
 def _json(value: Mapping[str, Any]) -> str:

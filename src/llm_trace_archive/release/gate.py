@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .. import findings
-from ..archive import LOCK, Archive
+from ..archive import LOCK, Archive, replace_text
 from ..checks import Result, Table
 from ..checks.package import package
 from ..errors import BadUse, Problem
@@ -50,6 +51,13 @@ class Report:
             "results": findings.as_json(self.results),
         }
         return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+    def write_json(self, path: Path) -> None:
+        """Write `as_json` to a file. Raises BadUse if it can't be written."""
+        try:
+            replace_text(path, self.as_json())
+        except OSError as error:
+            raise BadUse(str(path), f"the report can't be written: {error.strerror or error}") from None
 
     def as_text(self) -> str:
         """The report for people: what `release check` prints."""
