@@ -423,8 +423,17 @@ main()
 
 def test_a_kill_in_the_middle_of_an_upload_is_gone_on_from(target: Target) -> None:
     bundle = target.bundle("1.0.0", few=3, many=2_000_000)
-    environment = {"LLM_TRACES_ZENODO_URL": target.url, "ZENODO_TOKEN": target.token}
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), "release", "zenodo", str(bundle.root), "--publish"]
+    environment = {"LLM_TRACES_ZENODO_URL": target.url, "ZENODO_SANDBOX_TOKEN": target.token}
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(KILLED),
+        "release",
+        "zenodo",
+        str(bundle.root),
+        "--sandbox",
+        "--publish",
+    ]
     killed = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
     (draft,) = target.ours()

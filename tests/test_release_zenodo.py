@@ -43,6 +43,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Fake]:
         monkeypatch.setenv("LLM_TRACES_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("LLM_TRACES_ZENODO_URL", fake.url)
         monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
+        monkeypatch.setenv("ZENODO_SANDBOX_TOKEN", TOKEN)
         yield fake
         assert fake.broken == []
 
@@ -186,7 +187,7 @@ def kill_one(fake: Fake, bundle: Bundle, draw: random.Random) -> int:
         return None
 
     fake.fault = fault
-    command = [sys.executable, "-c", CLI, "release", "zenodo", str(bundle.root), "--publish"]
+    command = [sys.executable, "-c", CLI, "release", "zenodo", str(bundle.root), "--sandbox", "--publish"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     fake.kill = process.kill
     if by_time:
@@ -303,7 +304,7 @@ def test_the_sandbox_has_its_own_token_and_place(monkeypatch: pytest.MonkeyPatch
 
 
 def run(bundle: Bundle, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return llm_traces("release", "zenodo", bundle.root, *options, cwd=bundle.root, **environment)
+    return llm_traces("release", "zenodo", bundle.root, "--sandbox", *options, cwd=bundle.root, **environment)
 
 
 def test_the_command(fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,10 +320,10 @@ def test_the_command(fake: Fake, versions: dict[str, Bundle], monkeypatch: pytes
     assert "extra: not in SHA256SUMS" in found.stderr
     assert len(fake.published) == 1
 
-    wrong = run(bundle, ZENODO_TOKEN="wrong")
+    wrong = run(bundle, ZENODO_SANDBOX_TOKEN="wrong")
     assert wrong.returncode == 2
     assert_golden("zenodo/wrong-token", wrong.stderr, server=fake.url)
-    none = run(bundle, ZENODO_TOKEN="")
+    none = run(bundle, ZENODO_SANDBOX_TOKEN="")
     assert none.returncode == 2
     assert_golden("zenodo/no-token", none.stderr, server=fake.url)
 
