@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..archive import cache_folder
-from ..errors import FINDINGS
+from ..errors import FINDINGS, BadUse
 from ..options import Mirror, archive_of
+
+if TYPE_CHECKING:
+    from ..archive import Archive
+    from .bundle import Bundle
+    from .record import Release
 
 app = typer.Typer(
     help="From built to published: the gate, the bundle, Zenodo and the Hugging Face Hub.", no_args_is_help=True
@@ -61,8 +66,28 @@ def bundle(
         typer.echo(f"{folder}: {len(made.files)} files, {sum(each.bytes for each in made.files) / 1e6:.2f} MB")
 
 
+def _archive(context: typer.Context, bundle: Bundle) -> Archive | None:
+    """The archive around here, to be told of a release; a bundle is no place for that."""
+    try:
+        archive = archive_of(context)
+    except BadUse:
+        return None
+    return None if archive.root == bundle.root.resolve() else archive
+
+
+def _record(archive: Archive | None, bundle: Bundle, done: Release) -> None:
+    from .record import record
+
+    if archive is None:
+        typer.echo("recorded nowhere: not inside an archive; the same command there does it, and sends nothing again")
+        return
+    for path in record(archive, bundle, done):
+        typer.echo(f"{path}: says where {done.target} has it; review and commit it")
+
+
 @app.command()
 def huggingface(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `release bundle` made.")],
     repo: Annotated[
         str, typer.Option(metavar="OWNER/NAME", help="The dataset repo; default: the one the bundle names.")
@@ -74,12 +99,16 @@ def huggingface(
     from . import hub
     from .bundle import Bundle
 
-    done = hub.release(Bundle.open(bundle), repo, private=private, pull=pr, say=typer.echo)
+    opened = Bundle.open(bundle)
+    done = hub.release(opened, repo, private=private, pull=pr, say=typer.echo)
     typer.echo(done.url)
+    if not private:
+        _record(_archive(context, opened), opened, done)
 
 
 @app.command()
 def zenodo(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `release bundle` made.")],
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Zenodo's sandbox, with the token in ZENODO_SANDBOX_TOKEN.")
@@ -95,13 +124,24 @@ def zenodo(
     from ..progress import Progress
     from . import zenodo
     from .bundle import Bundle
+    from .record import place
 
+    opened = Bundle.open(bundle)
+    archive = _archive(context, opened)
+    concept = "" if sandbox or archive is None else place(archive, "zenodo")
     invenio = zenodo.server(sandbox, typer.echo)
     with Progress() as progress:
         done = zenodo.release(
-            Bundle.open(bundle), invenio, publish=publish, communities=community or (), progress=progress.bytes
+            opened,
+            invenio,
+            publish=publish,
+            communities=community or (),
+            concept=concept or None,
+            progress=progress.bytes,
         )
     typer.echo("\n".join(filter(None, (done.url, done.doi and f"https://doi.org/{done.doi}"))))
+    if not sandbox:
+        _record(archive, opened, done)
 
 
 @app.command()
