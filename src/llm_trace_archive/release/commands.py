@@ -78,8 +78,9 @@ def _archive(context: typer.Context, bundle: Bundle) -> Archive | None:
 def _record(archive: Archive | None, bundle: Bundle, done: Release) -> None:
     from .record import record
 
-    if archive is None:
-        typer.echo("recorded nowhere: not inside an archive; the same command there does it, and sends nothing again")
+    if archive is None or archive.lock.get("version") != bundle.version:
+        told = f"recorded nowhere: not inside the archive of version {bundle.version}"
+        typer.echo(f"{told}; the same command there does it, and sends nothing again")
         return
     for path in record(archive, bundle, done):
         typer.echo(f"{path}: says where {done.target} has it; review and commit it")
