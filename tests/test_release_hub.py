@@ -68,6 +68,7 @@ def send(
     hub.requests, hub.refused, hub.sent = [], [], {"lfs": 0, "regular": 0}
     return subprocess.run(
         [BIN / "llm-traces", "release", "huggingface", bundle.root, *(["--repo", repo] if repo else []), *options],
+        cwd=bundle.root.parent,  # no archive, so that no release is recorded
         env=environment(hub, **more),
         capture_output=True,
         text=True,
@@ -109,7 +110,7 @@ def test_a_release_is_one_commit_and_a_tag_with_exactly_the_bundles_files(hub: F
     assert not hub.repos[NAME].private
     assert {"put", "put_part", "complete"} < set(hub.requests)
     assert sum(hub.sent.values()) == sum(each.bytes for each in bundle.files)
-    assert out.splitlines()[-1] == f"{hub.url}/datasets/{NAME}/tree/1.0.0"
+    assert f"{hub.url}/datasets/{NAME}/tree/1.0.0" in out.splitlines()
     assert WRITER not in out
 
     again = released(hub, bundle)
@@ -140,7 +141,7 @@ def test_a_pull_request_gets_no_tag_until_it_is_merged(hub: FakeHub, tmp_path: P
     released(hub, first)
     repo = hub.repos[NAME]
     out = released(hub, second, "--pr", token=OUTSIDER)  # who may not write to main
-    assert out.splitlines()[-1] == f"{hub.url}/datasets/{NAME}/discussions/1"
+    assert f"{hub.url}/datasets/{NAME}/discussions/1" in out.splitlines()
     assert "waits to be merged" in out
     assert (repo.titles, list(repo.tags)) == ({"refs/pr/1": "Release 1.1.0"}, ["1.0.0"])
     assert contents(hub, repo, repo.pulls["refs/pr/1"]).keys() == {each.path for each in second.files} | {
