@@ -20,6 +20,7 @@ from .differences import MISSING, OTHER, apart, differences, told
 from .hub import REPO, Hub, named
 from .invenio import Invenio, encoded
 from .record import Listed
+from .record import place as last
 
 NOWHERE = "not released"
 UNREACHABLE = "not known"
@@ -137,13 +138,14 @@ def status(
     With a bundle its files are the yardstick. Without one the targets are compared with each other, and with `download`
     each with its own SHA256SUMS.
     """
-    places = {str(each.get("target")): str(each.get("place", "")) for each in archive.lock.get("releases", ())}
     version = bundle.version if bundle else str(archive.lock.get("version", ""))
-    hub = Hub(repo or (named(bundle) if bundle else "") or places.get("huggingface") or REPO, patience=PATIENCE)
-    place = record or places.get("zenodo", "")
+    hub = Hub(repo or (named(bundle) if bundle else "") or last(archive, "huggingface") or REPO, patience=PATIENCE)
     targets = [
         _reached(Target("huggingface", hub.repo), lambda target: _hub(target, hub, version)),
-        _reached(Target("zenodo", place), lambda target: _zenodo(target, _server(sandbox), version)),
+        _reached(
+            Target("zenodo", record or last(archive, "zenodo")),
+            lambda target: _zenodo(target, _server(sandbox), version),
+        ),
     ]
     by = "the servers' checksums" if bundle else "sizes"
     if download:
@@ -172,7 +174,7 @@ def _facts(archive: Archive) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         citation = {}
     tags = Git(archive.root).ask("tag", "--points-at", "HEAD").split()
-    recorded = [f"{each.get('target')} {each.get('version')}" for each in archive.lock.get("releases", ())]
+    recorded = [f"{each['target']} {each['version']}" for each in archive.lock.get("releases", ())]
     return {
         "version": str(archive.lock.get("version", "")),
         CITATION: str(citation.get("version", "")) if isinstance(citation, dict) else "",
