@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..archive import LOCK, Archive, replace_text
-from ..describe import describe
 from .bundle import CITATION, Bundle
 
 
@@ -55,6 +54,8 @@ def record(archive: Archive, bundle: Bundle, release: Release) -> list[str]:
     The lock gets the release, and each resource whose bytes the bundle has its URL, which `llm-traces setup` tells
     git-annex. Of a target the newest counts. Nothing is written for a draft. Raises BadUse if the disk is full.
     """
+    from ..describe import describe  # with pyarrow, which the targets need not wait for
+
     if not release.published:
         return []
     paths = (LOCK, CITATION)
