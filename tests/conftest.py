@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -87,7 +88,7 @@ class Samples:
         return folder / name
 
 
-def git(*arguments: str, cwd: Path) -> str:
+def git(*arguments: str | Path, cwd: Path) -> str:
     return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
@@ -125,3 +126,23 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     git("add", "--all", cwd=made.root)
     git("commit", "--quiet", "-m", "Samples", cwd=made.root)
     return Samples(made.root, mirror)
+
+
+@pytest.fixture
+def without_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A PATH with DataLad and git-annex as they come, our programs not on it: a user who has not installed us."""
+    folder = tmp_path / "stock"
+    folder.mkdir()
+    for program in BIN.iterdir():
+        if program.name.startswith(("git-annex", "datalad")) and not program.name.endswith("-llm-traces"):
+            (folder / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(folder), "/usr/local/bin", "/usr/bin", "/bin"]))
+    yield
+
+
+@contextlib.contextmanager
+def with_us() -> Iterator[None]:
+    """Our programs on PATH again, for as long as the block lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(BIN), prepend=os.pathsep)
+        yield

@@ -15,44 +15,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from conftest import git, run
 from llm_trace_archive import annex, links
 from llm_trace_archive.archive import Archive
-from llm_trace_archive.build import build
-from llm_trace_archive.describe import describe
 from llm_trace_archive.errors import BadUse, Problem
-from llm_trace_archive.fetch import Sources
 from llm_trace_archive.special_remote import Remote
+from small_archive import are_right, publish
 
-HERE = Path(__file__).parent.parent
 # The discard port: refused at once, and no name has to be looked up.
-NOWHERE = "http://127.0.0.1:9/"
-RECIPE = """
-name = "demo"
-title = "Demo"
-description = "Made up for the tests."
-homepage = "https://example.org/"
-cite = "Nobody"
-collected = "Not at all."
-format = "csv"
-base = "%s"
-synthetic = true
-[licence]
-spdx = "CC0-1.0"
-redistribute = true
-source = "https://example.org/licence"
-[properties]
-arrivals = "synthetic"
-[columns]
-arrival_us = { from = "at", unit = "s" }
-input_tokens = { from = "in" }
-"""
-WORKLOAD = """
-[[workloads]]
-name = "%s"
-title = "Demo"
-files = [{ name = "%s", sha256 = "%s", bytes = %d }]
-expect = { rows = %d }
-"""
+NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,29 +43,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def published(home: Path) -> Path:
     """An archive as it is published: recipes, schemas, lock and links, the main branch only. No git-annex was run."""
-    root = home / "published"
-    git("init", "--quiet", root, cwd=home)
-    shutil.copytree(HERE / "schemas", root / "schemas")
-    shutil.copy(HERE / "schemas" / "request.json", root / "schemas" / "demo.json")
-    shutil.copy(HERE / ".gitattributes", root)
-    shutil.copy(HERE / ".gitignore", root)
-    (root / ".datalad").mkdir()
-    (root / ".datalad" / "config").write_text('[datalad "annex"]\n\tretry = 1\n')
-    recipe = RECIPE % NOWHERE
-    (home / "mirror" / "demo").mkdir(parents=True)
-    for name, rows in (("few", 3), ("many", 5000)):
-        upstream = home / "mirror" / "demo" / f"{name}.csv"
-        upstream.write_text("at,in\n" + "".join(f"{row},{row * 7}\n" for row in range(rows)))
-        content = upstream.read_bytes()
-        recipe += WORKLOAD % (name, upstream.name, hashlib.sha256(content).hexdigest(), len(content), rows)
-    (root / "recipes").mkdir()
-    (root / "recipes" / "demo.toml").write_text(recipe)
-    archive = Archive(root)
-    sources = Sources(cache=home / "cache", mirror=str(home / "mirror"))
-    describe(archive, [build(archive, workload, sources) for workload in archive.select()])
-    git("add", "--all", cwd=root)
-    git("commit", "--quiet", "--message", "Publish", cwd=root)
-    return root
+    archive, _ = publish(home, NOWHERE, {"few": ("few.csv", 3), "many": ("many.csv", 5000)})
+    return archive.root
 
 
 @pytest.fixture
@@ -116,26 +66,8 @@ def unreachable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_TRACES_MIRROR", str(home / "no-such-folder"))
 
 
-def run(*command: object, cwd: Path, good: bool = True) -> subprocess.CompletedProcess[str]:
-    ran = subprocess.run([str(each) for each in command], cwd=cwd, capture_output=True, text=True)
-    assert not good or ran.returncode == 0, ran.stdout + ran.stderr
-    return ran
-
-
-def git(*args: object, cwd: Path) -> str:
-    return run("git", *args, cwd=cwd).stdout
-
-
 def refs(archive: Archive) -> str:
     return git("for-each-ref", cwd=archive.root) + git("status", "--short", cwd=archive.root)
-
-
-def are_right(archive: Archive) -> bool:
-    """Every file is here with the bytes of the lock."""
-    return all(
-        f"sha256:{hashlib.sha256((archive.root / each['path']).read_bytes()).hexdigest()}" == each["hash"]
-        for each in archive.locked.values()
-    )
 
 
 def is_here(archive: Archive) -> set[str]:
@@ -163,11 +95,11 @@ def test_a_clone_is_set_up_and_datalad_gets_drops_and_gets_again(clone: Archive)
         "recorded 2 files as available from llm-traces",
     ]
     run("datalad", "get", "data/demo", cwd=clone.root)
-    assert are_right(clone)
+    assert are_right(clone.root)
     git("annex", "drop", "--quiet", "data", cwd=clone.root)
     assert is_here(clone) == set()
     run("datalad", "get", "-J", "2", "data", cwd=clone.root)
-    assert are_right(clone)
+    assert are_right(clone.root)
     assert "llm-traces build demo/few from http://127.0.0.1:9/few.csv" in git("annex", "whereis", cwd=clone.root)
     git("annex", "fsck", "--quiet", cwd=clone.root)
     assert git("status", "--short", cwd=clone.root) == ""
@@ -211,7 +143,7 @@ def test_two_clones_set_up_apart_agree_when_they_meet(published: Path, tmp_path:
     git("annex", "merge", "--quiet", cwd=one)
     assert annex.setup(Archive(one)) == []
     git("annex", "get", "--quiet", cwd=one)
-    assert are_right(Archive(one))
+    assert are_right(one)
 
 
 def test_without_setup_datalad_gets_nothing_and_says_nothing(clone: Archive) -> None:
@@ -226,7 +158,7 @@ def test_get_sets_up_and_works_from_a_folder_below(clone: Archive, monkeypatch: 
     annex.get(archive, archive.select(["demo/few"]))
     assert is_here(archive) == {"few"}
     git("annex", "get", "--quiet", "many.parquet", cwd=Path.cwd())
-    assert are_right(archive)
+    assert are_right(archive.root)
     annex.get(archive, archive.select())
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import BIN, git, llm_traces, run
-from llm_trace_archive import annex
+from conftest import BIN, git, llm_traces, run, with_us
 from llm_trace_archive.archive import Archive
 from servers import plain, site
 from small_archive import are_right, publish
@@ -39,19 +37,6 @@ def clone(home: Path, tmp_path: Path) -> Path:
     """As a user gets it: main only, not set up."""
     git("clone", "--quiet", "--single-branch", f"file://{home}/published", "clone", cwd=tmp_path)
     return tmp_path / "clone"
-
-
-@pytest.fixture
-def without_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """DataLad and git-annex as they come, our programs not on PATH; leaving the context brings them back."""
-    folder = tmp_path / "stock"
-    folder.mkdir()
-    for program in BIN.iterdir():
-        if program.name.startswith(("git-annex", "datalad")) and not program.name.endswith(annex.REMOTE):
-            (folder / program.name).symlink_to(program)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", os.pathsep.join([str(folder), "/usr/local/bin", "/usr/bin", "/bin"]))
-        yield patch
 
 
 def has_all(root: Path) -> bool:
@@ -94,17 +79,16 @@ def test_datalad_clone_of_a_clone_that_was_set_up(clone: Path, tmp_path: Path) -
     assert git("rev-parse", "git-annex", cwd=clone) == before
 
 
-def test_our_program_comes_after_the_clone(clone: Path, tmp_path: Path, without_us: pytest.MonkeyPatch) -> None:
-    with pytest.MonkeyPatch.context() as ours:
-        ours.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+def test_our_program_comes_after_the_clone(clone: Path, tmp_path: Path, without_us: None) -> None:
+    with with_us():
         llm_traces("setup", cwd=clone, check=True)
     run("datalad", "clone", str(clone), "second", cwd=tmp_path)
     second = tmp_path / "second"
     assert run("datalad", "get", "data/demo/one.parquet", cwd=second, good=False).returncode
     refused = llm_traces("get", "demo/one", cwd=second)
     assert refused.returncode == 2 and "git-annex-remote-llm-traces: not found on PATH" in refused.stderr
-    without_us.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
-    llm_traces("get", *EVERY, cwd=second, check=True)
+    with with_us():
+        llm_traces("get", *EVERY, cwd=second, check=True)
     assert has_all(second)
 
 

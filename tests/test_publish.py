@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import http.server
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import BIN, git, llm_traces, run
-from llm_trace_archive import annex
+from conftest import git, llm_traces, run, with_us
 from small_archive import are_right, publish
 
 
@@ -33,19 +31,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         got = ("get", "demo/few", "demo/barred", "demo/new", "--mirror", str(home / "mirror"))
         llm_traces(*got, cwd=home / "clone", check=True)
     return home / "clone"
-
-
-@pytest.fixture
-def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """A user's PATH without our programs."""
-    folder = tmp_path / "stock"
-    folder.mkdir()
-    for program in BIN.iterdir():
-        if program.name.startswith(("git-annex", "datalad")) and not program.name.endswith(annex.REMOTE):
-            (folder / program.name).symlink_to(program)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", os.pathsep.join([str(folder), "/usr/local/bin", "/usr/bin", "/bin"]))
-        yield patch
 
 
 @pytest.fixture
@@ -73,9 +58,8 @@ def got(source: str, folder: Path) -> None:
         assert run("datalad", "get", f"data/demo/{name}.parquet", cwd=folder, good=False).returncode, name
 
 
-def test_a_static_tree(clone: Path, tmp_path: Path, served: str, stock: pytest.MonkeyPatch) -> None:
-    with pytest.MonkeyPatch.context() as ours:
-        ours.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: None) -> None:
+    with with_us():
         told = llm_traces("publish", tmp_path / "tree", cwd=clone, check=True).stdout
         assert told.splitlines() == [
             f"published 1 workload; next: datalad clone {tmp_path}/tree",
@@ -89,9 +73,8 @@ def test_a_static_tree(clone: Path, tmp_path: Path, served: str, stock: pytest.M
     assert str(tmp_path) not in logs and str(clone) not in logs, "a machine's folders were published"
 
 
-def test_a_ria_store(clone: Path, tmp_path: Path, served: str, stock: pytest.MonkeyPatch) -> None:
-    with pytest.MonkeyPatch.context() as ours:
-        ours.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+def test_a_ria_store(clone: Path, tmp_path: Path, served: str, without_us: None) -> None:
+    with with_us():
         store = f"ria+file://{tmp_path}/store"
         for _ in range(2):
             told = llm_traces("publish", store, cwd=clone, check=True).stdout
