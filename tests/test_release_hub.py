@@ -197,7 +197,6 @@ CASES = {
     "wrong-token": (None, {"token": "hf_nobody"}, ()),
     "token-that-reads": (None, {"token": READER}, ()),
     "foreign-organisation": (None, {"repo": "others/traces"}, ()),
-    "foreign-token": (None, {"token": OUTSIDER}, ()),
     "wrong-name": (None, {"repo": "demo--org/traces"}, ()),
     "offline": (None, {"HF_HUB_OFFLINE": "1"}, ()),
     "not-https": (None, {"HF_ENDPOINT": "http://hub.example.org"}, ()),
@@ -286,7 +285,7 @@ def quick(hub: FakeHub, bundle: Bundle, read: float = 20) -> subprocess.Popen[st
     return running
 
 
-@pytest.mark.parametrize("kind", ["lost 500", "lost", "503", "drop", "stall"])
+@pytest.mark.parametrize("kind", ["lost 500", "lost", "503", "stall"])
 def test_a_commit_whose_answer_is_lost_is_made_once(kind: str, hub: FakeHub, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
     hub.chunk = 4000
