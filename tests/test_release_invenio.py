@@ -215,6 +215,15 @@ def test_the_draft_of_a_new_version_is_gone_on_with(target: Target) -> None:
     assert all(each["is_published"] for each in target.ours())
 
 
+def test_a_draft_of_an_earlier_number_becomes_this_version(target: Target) -> None:
+    draft = target.release(target.bundle("1.0.0", few=3))
+    bundle = target.bundle("1.1.0", few=4, many=9)
+    done = target.release(bundle, publish=True)
+    assert (done.place, done.version) == (draft.place, "1.1.0")
+    assert contents(done) == files(bundle)
+    assert [each["metadata"]["version"] for each in target.ours()] == ["1.1.0"]
+
+
 def test_a_published_version_with_other_files_is_refused(target: Target) -> None:
     bundle = target.bundle()
     target.release(bundle, publish=True)

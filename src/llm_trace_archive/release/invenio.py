@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import requests
     import tenacity
 
-PATIENCE = Patience(tries=6, read=120)  # a large file is answered late
+# A large file is answered late; `connect` is also how long sending may stall.
+PATIENCE = Patience(tries=6, connect=30, read=120)
 RECORDS = {"Accept": "application/vnd.inveniordm.v1+json"}  # of Zenodo's two formats the documented one
 PAGE = 100  # records a page, the most that Zenodo gives
 REDIRECTS = 3
@@ -46,6 +47,10 @@ class Refused(Failed):
     def __init__(self, status: int, why: str, fields: str, answer: Any) -> None:
         super().__init__(why)
         self.status, self.fields, self.answer = status, fields, answer
+
+
+class Unexpected(Problem):
+    """The server will not do what should be possible: its state is another than it was when it was looked at."""
 
 
 class Body:
@@ -109,6 +114,8 @@ class Invenio:
     def __post_init__(self) -> None:
         try:
             permitted(self.url)
+            if "@" in urlsplit(self.url).netloc:
+                raise Failed("refused: a user or password in the URL")
         except Failed as failed:
             raise BadUse(self.host, str(failed), expected="https://...") from None
 
@@ -183,7 +190,7 @@ class Invenio:
             terms = "&".join(f"{name}={quote(value, safe='')}" for name, value in page.items())
             hits = self.call("GET", f"{path}?{terms}")["hits"]
             found += hits["hits"]
-            if len(hits["hits"]) < PAGE:
+            if not hits["hits"] or len(found) >= hits["total"]:
                 return found
 
     def files(self, record: str) -> dict[str, Listed | None]:
@@ -299,7 +306,7 @@ class Invenio:
                 found=refused.fields,
                 next="mend CITATION.cff or the recipes, and make the bundle again",
             )
-        return Problem(self.host, "will not do it", got=said, next=NEXT)
+        return Unexpected(self.host, "will not do it", got=said, next=NEXT)
 
 
 class _Limited(Again):

@@ -21,13 +21,13 @@ from ..errors import BadUse, Problem
 from .bundle import Bundle
 from .deposit import Progress, bring_files, require_files
 from .differences import differences, told
-from .invenio import NEXT, PATIENCE, Invenio, Refused, encoded
+from .invenio import NEXT, PATIENCE, Invenio, Refused, Unexpected, encoded
 from .record import Listed, Release
 from .zenodo_metadata import metadata, repository
 
 ZENODO = "https://zenodo.org"
 SANDBOX = "https://sandbox.zenodo.org"
-LAG = 3.0  # seconds that a new record may need to be found by the search
+LAG = 3.0  # seconds that the server may need until all it was told is seen: the search is behind by some
 
 
 def server(
@@ -77,7 +77,13 @@ def release(
     _require_names(bundle)
     try:
         with _alone(invenio):
-            return _Run(bundle, invenio, progress).run(publish, communities, concept)
+            run = partial(_Run(bundle, invenio, progress).run, publish, communities, concept)
+            try:
+                return run()
+            except Unexpected as problem:  # a request of a run that was killed may have been at work there until now
+                invenio.say(f"{problem.subject}: {problem.details['got']}; looking again from the start")
+                time.sleep(LAG)
+                return run()
     except OSError as error:  # of the disk: those of the network never come this far
         raise BadUse(str(error.filename or bundle.root), error.strerror or type(error).__name__, next=NEXT) from None
 
