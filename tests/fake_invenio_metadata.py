@@ -1,0 +1,56 @@
+"""How the fake InvenioRDM judges metadata, and how it words what is wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LICENCES = ("apache-2.0", "cc-by-4.0", "mit")
+RELATIONS = ("isderivedfrom", "issupplementto")
+
+
+class Answer(Exception):
+    """An answer, raised from wherever it is known."""
+
+    def __init__(self, status: int, body: Any = None, **headers: str) -> None:
+        self.status, self.body, self.headers = status, body, headers
+
+
+def refusal(status: int, message: str, *errors: tuple[str, str]) -> Answer:
+    found = [{"field": name, "messages": [text]} for name, text in errors]
+    return Answer(status, {"status": status, "message": message} | ({"errors": found} if found else {}))
+
+
+def judged(metadata: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The metadata without what is wrong with it, and what that was. Raises Answer for an unknown vocabulary id."""
+    kept, errors = dict(metadata or {}), []
+
+    def drop(key: str, field_: str, text: str) -> None:
+        kept.pop(key, None)
+        errors.append((f"metadata.{field_}", text))
+
+    for key in ("resource_type", "title", "publication_date", "creators", "publisher"):
+        if not kept.get(key):
+            drop(key, key, "Missing data for required field.")
+    if 0 < len(kept.get("title", "")) < 3:
+        drop("title", "title", "Shorter than minimum length 3.")
+    if not re.fullmatch(r"\d{4}(-\d\d(-\d\d)?)?", kept.get("publication_date", "2026")):
+        drop("publication_date", "publication_date", "Please provide a valid date or interval.")
+    for number, creator in enumerate(kept.get("creators", ())):
+        who = creator["person_or_org"]
+        if who["type"] not in ("personal", "organizational"):
+            drop("creators", f"creators.{number}.person_or_org.type", "Invalid value.")
+        elif not who.get("family_name" if who["type"] == "personal" else "name"):
+            drop("creators", f"creators.{number}.person_or_org.family_name", "Family name cannot be blank.")
+    for each in kept.get("rights", ()):
+        if "id" in each and each["id"] not in LICENCES:
+            raise refusal(400, f"Invalid value {each['id']}.")
+        if "id" not in each and not each.get("title", {}).get("en"):
+            drop("rights", "rights", "An identifier or title must be present.")
+    for each in kept.get("related_identifiers", ()):
+        if each["relation_type"]["id"] not in RELATIONS:
+            raise refusal(400, f"Invalid value {each['relation_type']['id']}.")
+        good = r"https?://\S+" if each["scheme"] == "url" else r"10\.\d{4,9}/\S+"
+        if not re.fullmatch(good, each["identifier"]):
+            drop("related_identifiers", "related_identifiers.0.identifier", f"Invalid {each['scheme']} identifier.")
+    return kept, errors
