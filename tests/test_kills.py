@@ -124,3 +124,21 @@ def fault_of(done: subprocess.CompletedProcess[str], name: str, clone: Path, cac
             llm_traces("setup", cwd=clone, check=True)
         git("annex", "fsck", "--quiet", cwd=clone)
     return ""
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        ["git config annex.uuid 24106ee6-2a67-4caf-a16f-761e541d8e8a"],
+        ["git annex init --quiet a", "git config remote.llm-traces.annex-externaltype llm-traces"],
+    ],
+    ids=["within git annex init", "within git annex initremote"],
+)
+def test_setup_goes_on_where_a_kill_left_half_a_configuration(published: Path, tmp_path: Path, half: list[str]) -> None:
+    """Both were left by kills of the test above, one in a hundred."""
+    git("clone", "--quiet", "--single-branch", published, tmp_path / "clone", cwd=tmp_path)
+    for command in half:
+        subprocess.run(command, shell=True, cwd=tmp_path / "clone", check=True)
+    done = llm_traces("setup", cwd=tmp_path / "clone")
+    assert done.returncode == 0, done.stderr
+    assert llm_traces("setup", cwd=tmp_path / "clone").stdout == "nothing to do: the clone is ready\n"

@@ -100,6 +100,9 @@ def test_a_clone_gets_a_released_file_from_its_url(
         assert "nothing to do" in llm_traces("setup", cwd=clone).stdout
         # No remote but the web: neither the clone's origin nor our special remote.
         git("remote", "remove", "origin", cwd=clone)
+        offline = llm_traces("get", "demo/few", "--offline", cwd=clone)
+        assert offline.returncode == 1 and "not tried: offline" in offline.stderr
+        assert not served.requests
         run("datalad", "get", "data/demo/few.parquet", cwd=clone)
         assert are_right(clone)
         assert served.requests["/records/101/files/data/demo/few.parquet"]

@@ -174,3 +174,21 @@ def test_offline_one_block_says_what_is_missing_what_was_tried_and_how_to_point_
     assert said.count("put the file at DIR/demo/") == 1 and "--mirror DIR" in said
     assert said.count(annex.LIKEWISE) == (19 if command[0] == "datalad" else 0)
     assert all(f"{name}.csv could not be had" in said for name in NAMES)
+
+
+def test_validate_checks_what_no_lock_has(clone: Path) -> None:
+    llm_traces("get", "demo/many", cwd=clone, check=True)
+    done = llm_traces("validate", "--deep", "demo/many", cwd=clone)
+    assert done.returncode == 0, done.stdout
+    assert "rows: expected 4,000, found 4,000" in done.stdout and "built anew from the upstream" in done.stdout
+    assert (
+        "many" in llm_traces("list", cwd=clone).stdout
+        and "here, not in the lock" in llm_traces("list", cwd=clone).stdout
+    )
+    path = (clone / "data/demo/many.parquet").resolve()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+    found = llm_traces("validate", "demo/many", cwd=clone)
+    assert found.returncode == 1 and "pages of " in found.stdout

@@ -60,8 +60,8 @@ def capabilities(workload: Workload) -> tuple[str, ...]:
 
 def _state(archive: Archive, workload: Workload, facts: Mapping[str, Any]) -> str:
     if archive.is_present(workload):
-        return "here"
-    return "not here" if facts else "not built"
+        return "here" if facts else "here, not in the lock"
+    return "not here" if facts else "not built" if workload.is_pinned else "unpinned"
 
 
 def _period(workload: Workload, stats: Mapping[str, Any]) -> str | None:

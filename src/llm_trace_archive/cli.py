@@ -67,10 +67,10 @@ def list_(context: typer.Context, names: Names = None) -> None:
         for each in entries(archive, archive.select(names or ()))
     ]
     print_table(("trace/workload", "rows", "period", "shows", "licence", "content"), rows, right={1})
-    absent = sum(row[-1] != "here" for row in rows)
+    absent = sum(not row[-1].startswith("here") for row in rows)
     if absent:
         typer.echo(
-            f"\n{absent} of {len(rows)} not here. Next: llm-traces build, or llm-traces get TRACE for what is locked"
+            f"\n{absent} of {len(rows)} not here. Next: llm-traces get TRACE; unpinned: llm-traces pin TRACE first"
         )
 
 

@@ -49,6 +49,7 @@ def _built(archive: Archive, workload: Workload, sources: Sources) -> Built:
     except Unavailable:
         if not (workload.restores and archive.is_present(workload)):
             raise
+        sources.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=sources.cache, prefix="restored-") as mirror:
             folder = Path(mirror) / workload.files[0].trace
             folder.mkdir()

@@ -8,11 +8,10 @@ from .archive import Archive
 from .checks import UNREADABLE, Result, Table
 from .checks.apart import apart
 from .checks.figures import figures
-from .checks.integrity import READABLE, damage, integrity
+from .checks.integrity import READABLE, damage, integrity, whole
 from .checks.keys import keys
 from .checks.provenance import provenance
 from .checks.table import table_checks
-from .errors import Problem
 from .fetch import Sources
 from .recipe import Workload
 
@@ -23,16 +22,15 @@ def validate(archive: Archive, workload: Workload, deep: Sources | None = None) 
     deep  where upstream files come from, for the way back and the way here again; None to leave these out
 
     A damaged file ends the workload's checks: its figures would say nothing. A whole file that is not the lock's is
-    checked like any, so that what differs is named. Raises Problem if the workload was never built.
+    checked like any, so that what differs is named. One that `datalad get` built and no lock has is held against its
+    recipe, its upstream and its own checksums.
     """
     resource = archive.locked.get(str(workload))
-    if resource is None:
-        raise Problem(str(workload), "was never built", next=f"llm-traces build {workload}")
-    found = list(integrity(archive, resource))
+    found = list(integrity(archive, resource) if resource else whole(archive.root / workload.path))
     yield from found
     if any(each.expected == READABLE and not each.holds for each in found):
         return
-    is_ours = all(each.holds for each in found if each.name == "sha256")
+    is_ours = any(each.holds for each in found if each.name == "sha256")
     for result in contents(archive, workload) if is_ours else apart(archive, workload):
         found.append(result)
         yield result
@@ -49,7 +47,8 @@ def contents(archive: Archive, workload: Workload) -> Iterator[Result]:
     schema = archive.schema(workload)
     try:
         table, of_form = Table(path), True
-        for result in table_checks(workload, schema, table, archive.locked[str(workload)]["facts"]["rows"]):
+        locked = archive.locked.get(str(workload))
+        for result in table_checks(workload, schema, table, locked["facts"]["rows"] if locked else table.rows):
             of_form = of_form and (result.holds or result.check != "schema" or not isinstance(result.found, str))
             yield result
         if of_form:

@@ -33,5 +33,9 @@ def provenance(archive: Archive, workload: Workload, sources: Sources) -> Iterat
             built = build_file(archive, workload, again, sources)
         except Unavailable:
             return
-        locked = archive.locked[str(workload)]["hash"].removeprefix("sha256:")
-        yield Result("provenance", "built anew from the upstream", locked, 0, built.sha256, LOCK)
+        locked = archive.locked.get(str(workload))
+        if locked:
+            wanted, source = locked["hash"].removeprefix("sha256:"), LOCK
+        else:
+            wanted, source = verify.digest(archive.root / workload.path)[0], "the file here, which no lock has"
+        yield Result("provenance", "built anew from the upstream", wanted, 0, built.sha256, source)
