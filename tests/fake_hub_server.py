@@ -110,13 +110,11 @@ class Handler(BaseHTTPRequestHandler):
                 hub.kill() if kind == "kill" else None
                 self.close_connection = True
                 return
-            if kind == "limit":
-                self.reply(429, b"{}", RateLimit='"api";r=0;t=7')
-                return
-            if kind.isdigit():
+            if kind == "limit" or kind.isdigit():
                 while self.receive(BLOCK):
                     pass
-                self.reply(int(kind), b'{"error": "sorry"}', Retry_After="1" if kind == "429" else None)
+                asked = {"limit": {"RateLimit": '"api";r=0;t=7'}, "429": {"Retry_After": "1"}}.get(kind, {})
+                self.reply(429 if kind == "limit" else int(kind), b'{"error": "sorry"}', **asked)
                 return
             self.lost = kind
             try:
