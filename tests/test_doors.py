@@ -132,7 +132,10 @@ def test_drop_and_get_again(samples: Samples, tmp_path: Path) -> None:
         done = run("datalad get data/kavier", folder, LLM_TRACES_MIRROR=str(samples.mirror))
         assert done.returncode == 0 and path.exists(), done.stdout + done.stderr
         before = path.read_bytes()
-        assert run("datalad drop data/kavier", folder).returncode == 0
+        # Nobody could build it again: neither the cache nor a server has what only the mirror had.
+        assert run("datalad drop data/kavier", folder).returncode == 1 and path.exists()
+        dropped = run("datalad drop data/kavier", folder, LLM_TRACES_MIRROR=str(samples.mirror))
+        assert dropped.returncode == 0, dropped.stdout + dropped.stderr
         assert not path.exists() and path.is_symlink()
     run("datalad get data/kavier", folder, LLM_TRACES_MIRROR=str(samples.mirror))
     assert path.read_bytes() == before
@@ -144,7 +147,8 @@ def test_the_repository_itself_opens(archive: Archive, mirror: Path, tmp_path: P
     git("clone", "--quiet", "--no-local", str(archive.root), "llm-trace-archive", cwd=tmp_path)
     folder = tmp_path / "llm-trace-archive"
     llm_traces("setup", cwd=folder, check=True)
-    done = run("datalad get data", folder, LLM_TRACES_MIRROR=str(mirror))
+    locked = " ".join(each["path"] for each in archive.lock["resources"])
+    done = run(f"datalad get {locked}", folder, LLM_TRACES_MIRROR=str(mirror))
     assert done.returncode == 0, done.stdout + done.stderr
     assert run("frictionless validate datapackage.json", folder).returncode == 0
     rows = load('load_dataset("llm-trace-archive")["train"].num_rows', tmp_path)

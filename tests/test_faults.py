@@ -48,7 +48,7 @@ def outcome(plan: Plan, sources: Sources, site: str) -> str:
         found = type(problem).__name__
         assert problem.details["next"]
         assert found == "Unavailable" or (problem.details["expected"] and problem.details["got"])
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 100  # seconds: it ends, on a busy machine too
     for entry in Cache(sources.cache).entries():
         if entry.kind in verify.KINDS:
             assert verify.digest(entry.path, entry.kind)[0] == entry.key, "wrong content in the cache"

@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
         {"version of datapackage.json", "datapackage.json"},
     ),
     "an unknown key": (edit("CITATION.cff", "message:", "massage:"), {"CITATION.cff"}),
-    "a date": (edit("CITATION.cff", 'date-released: "', 'date-released: "31.'), {"CITATION.cff"}),
+    "a date": (edit("CITATION.cff", "date-released: '", "date-released: '31."), {"CITATION.cff"}),
     "not YAML": (edit("CITATION.cff", "title:", "\ttitle: ["), {"CITATION.cff"}),
     "no citation": (drop("CITATION.cff"), {"CITATION.cff"}),
     "its licence": (edit("CITATION.cff", "license: MIT", "license: MITT"), {"licence of CITATION.cff"}),

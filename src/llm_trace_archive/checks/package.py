@@ -117,7 +117,8 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
         # Dates and versions as they stand there, not as numbers.
         cff = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        yield _result(CITATION, VALID, str(error)[:200], CITATION_STANDARD)
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        yield _result(CITATION, VALID, str(why)[:200], CITATION_STANDARD)
         return
     yield _result(CITATION, VALID, _json_schema(archive, "citation", cff), CITATION_STANDARD)
     told = cff if isinstance(cff, dict) else {}
