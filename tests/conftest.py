@@ -68,11 +68,10 @@ def archive() -> Archive:
 
 @pytest.fixture
 def empty_archive(tmp_path: Path) -> Archive:
-    """Recipes, schemas and citation of this repository, nothing built, no git."""
+    """Recipes and schemas of this repository, nothing built, no git."""
     root = tmp_path / "archive"
     for name in ("recipes", "schemas"):
         shutil.copytree(ROOT / name, root / name)
-    shutil.copy(ROOT / "CITATION.cff", root)
     return Archive(root)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -152,6 +153,7 @@ def test_validate_prints_all_and_finds_damage(samples: Samples, tmp_path: Path) 
 
 
 def test_all_published_figures_hold_on_the_real_files(archive: Archive, empty_archive: Archive, mirror: Path) -> None:
+    shutil.copy(archive.root / "CITATION.cff", empty_archive.root)
     llm_traces("build", "--jobs", "2", "--mirror", mirror, "--offline", cwd=empty_archive.root)
     done = llm_traces("validate", cwd=empty_archive.root)
     assert done.returncode == 0 and "DIFFERS" not in done.stdout, done.stdout
