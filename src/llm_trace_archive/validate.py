@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .archive import Archive
-from .checks import UNREADABLE, Result, Table
+from .checks import Result
 from .checks.apart import apart
-from .checks.figures import figures
-from .checks.integrity import READABLE, damage, integrity, whole
-from .checks.keys import keys
+from .checks.contents import contents
+from .checks.integrity import READABLE, integrity, whole
 from .checks.provenance import provenance
-from .checks.table import table_checks
 from .fetch import Sources
 from .recipe import Workload
 
@@ -36,25 +34,3 @@ def validate(archive: Archive, workload: Workload, deep: Sources | None = None) 
         yield result
     if deep and all(each.holds for each in found):
         yield from provenance(archive, workload, deep)
-
-
-def contents(archive: Archive, workload: Workload) -> Iterator[Result]:
-    """Schema, rows, keys, relations, expectations and published figures of a file that can be opened.
-
-    Columns of other names or types end them: the rest would be about another table.
-    """
-    path = archive.root / workload.path
-    schema = archive.schema(workload)
-    try:
-        table, of_form = Table(path), True
-        locked = archive.locked.get(str(workload))
-        for result in table_checks(workload, schema, table, locked["facts"]["rows"] if locked else table.rows):
-            of_form = of_form and (result.holds or result.check != "schema" or not isinstance(result.found, str))
-            yield result
-        if of_form:
-            yield from keys(archive, workload, schema, table)
-            yield from figures(workload, path)
-    except UNREADABLE as error:
-        yield from list(damage(path)) or [
-            Result("integrity", "every page", READABLE, 0, str(error)[:200], "the page's own checksum")
-        ]

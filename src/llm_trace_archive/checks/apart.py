@@ -12,13 +12,14 @@ from pathlib import Path
 from ..archive import Archive
 from ..recipe import Workload
 from . import Result
+from .contents import contents
 from .integrity import OWN, READABLE
 
 SECONDS = 600
 
 
 def apart(archive: Archive, workload: Workload) -> Iterator[Result]:
-    """What `validate.contents` finds there, as far as it comes."""
+    """What `contents` finds there, as far as it comes."""
     command = [sys.executable, "-m", __name__, str(archive.root), str(workload)]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
@@ -33,8 +34,6 @@ def apart(archive: Archive, workload: Workload) -> Iterator[Result]:
 
 
 def _main() -> None:
-    from ..validate import contents
-
     archive = Archive(Path(sys.argv[1]))
     (workload,) = archive.select([sys.argv[2]])
     for result in contents(archive, workload):
