@@ -58,7 +58,7 @@ def environment(hub: FakeHub, token: str = WRITER, **more: str) -> dict[str, str
     """No more than a user has: the client reads it once, at its import."""
     home = os.environ["HOME"]
     found = {"PATH": os.environ["PATH"], "HOME": home, "HF_HOME": f"{home}/hub", "HF_ENDPOINT": hub.url}
-    return found | {"HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"} | more
+    return found | {"HF_TOKEN": token, "HF_HUB_DISABLE_TELEMETRY": "1"} | more
 
 
 def send(
