@@ -65,6 +65,7 @@ def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: Non
             f"published 1 workload; next: datalad clone {tmp_path}/tree",
             "left out, may not be passed on: demo/barred",
             "left out, not here (llm-traces get): demo/absent",
+            "left out, not in the lock (llm-traces lock): 1, whose links lead nowhere there",
         ]
         assert llm_traces("publish", tmp_path / "tree", cwd=clone, check=True).stdout == told
     got(f"{served}/tree", tmp_path / "by-http")
@@ -81,6 +82,8 @@ def test_a_ria_store(clone: Path, tmp_path: Path, served: str, without_us: None)
             assert told.startswith(f"published 1 workload; next: datalad clone {store}#~llm-trace-archive\n")
     got(f"{store}#~llm-trace-archive", tmp_path / "by-file")
     got(f"ria+{served}/store#~llm-trace-archive", tmp_path / "by-http")
+    git("clone", "--quiet", tmp_path / "store/alias/llm-trace-archive", "plain", cwd=tmp_path)
+    assert (tmp_path / "plain/recipes").is_dir()
 
 
 def test_what_is_published_later_arrives_too(clone: Path, tmp_path: Path) -> None:
@@ -92,6 +95,16 @@ def test_what_is_published_later_arrives_too(clone: Path, tmp_path: Path) -> Non
     llm_traces("publish", tmp_path / "tree", cwd=clone, check=True)
     git("pull", "--quiet", cwd=tmp_path / "user")
     assert (tmp_path / "user/NEWS").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    "place", ["https://example.org/x", "s3://bucket", "ria+file://relative", "ria+http://example.org/x", "ria+file:"]
+)
+def test_what_is_no_place_is_refused_and_leaves_nothing(clone: Path, place: str) -> None:
+    before = git("remote", cwd=clone)
+    refused = llm_traces("publish", place, cwd=clone)
+    assert refused.returncode == 2 and "not a place to publish to" in refused.stderr
+    assert git("status", "--short", cwd=clone) == "" and git("remote", cwd=clone) == before
 
 
 def test_a_folder_in_use_is_refused(clone: Path, tmp_path: Path) -> None:

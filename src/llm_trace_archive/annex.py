@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import card
 from .archive import LOCK, Archive
+from .download import is_forbidden
 from .errors import BadUse, Problem
 from .git import Git, require_programs
 from .links import content, keys
@@ -111,10 +112,7 @@ def _datalad_get(root: Path, paths: list[str]) -> list[str]:
     command = [sys.executable, "-c", "from datalad.cli.main import main; main()"]
     options = ["-c", "datalad.annex.retry=1", "-f", "json", "get", "--", *paths]
     env = os.environ | Git(root).identity
-    if os.environ.get("LLM_TRACES_OFFLINE", "0") not in (
-        "",
-        "0",
-    ):  # git-annex shall not ask the URLs of releases either
+    if is_forbidden():  # git-annex shall not ask the URLs of releases either
         env |= {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "annex.security.allowed-url-schemes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,3 +136,19 @@ def replace_text(path: Path, text: str) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write text to where the user said: a new file, an old one, at once; or a device or a pipe as it is.
+
+    Raises BadUse if that can't be written; a file that was there is then as it was.
+    """
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            path.write_text(text, encoding="utf-8")  # nothing there that could be replaced, or read first
+        else:
+            replace_text(path.resolve(), text)
+    except OSError as error:
+        raise BadUse(
+            str(path), f"can't be written: {error.strerror or error}", next="give another file, or make room"
+        ) from None

@@ -139,6 +139,7 @@ def validate(
 ) -> None:
     """Check what is here: integrity, schema, rows, relations, expectations and published figures, all findings."""
     from .checks.package import package
+    from .checks.provenance import REBUILT
     from .fetch import Sources
     from .findings import write_json, write_junit
     from .terminal import print_results
@@ -152,6 +153,8 @@ def validate(
     for each in workloads:
         if each not in absent:
             results[str(each)] = print_results(str(each), check(archive, each, sources))
+            if deep and not any(result.name == REBUILT for result in results[str(each)]):
+                typer.echo("  not checked: the way here again; the upstream is neither in the cache nor in the mirror")
     for each in absent:
         typer.echo(f"{each}: not here; next: llm-traces get {each}", err=True)
     if json:
@@ -159,7 +162,11 @@ def validate(
     if junit:
         write_junit(junit, results)
     bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
-    typer.echo(f"\n{len(workloads)} workloads, {bad} findings")
+    typer.echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
+    if wrong := [name for name, found in results.items() if name != "package" and not all(r.holds for r in found)]:
+        typer.echo(
+            f"next: llm-traces build {' '.join(wrong)}, which puts right files in their place; then validate again"
+        )
     if bad:
         raise typer.Exit(FINDINGS)
 

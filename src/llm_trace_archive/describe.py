@@ -48,6 +48,10 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
 
     from .archive import cache_folder
 
+    if (archive.root / "SHA256SUMS").exists():
+        raise BadUse(
+            str(archive.root), "a released bundle, which stays as it is", next="work in a clone of the archive"
+        )
     try:
         with FileLock(_lock_file(cache_folder(), archive.root)):
             for path, text in generated(archive, built):

@@ -77,6 +77,11 @@ class Patience:
     read: float = 30.0
 
 
+def is_forbidden() -> bool:
+    """Whether the environment's LLM_TRACES_OFFLINE forbids to ask any URL."""
+    return os.environ.get("LLM_TRACES_OFFLINE", "0") not in ("", "0")
+
+
 def bare(url: str) -> str:
     """The URL without what may be secret: user, password, query and fragment."""
     try:

@@ -21,7 +21,7 @@ from urllib.request import getproxies
 
 from . import verify
 from .cache import Cache
-from .download import AGENT, Download, Failed, Patience, bare, dead, permitted
+from .download import AGENT, Download, Failed, Patience, bare, dead, is_forbidden, permitted
 from .errors import BadUpstream, BadUse, Unavailable
 from .recipe import UpstreamFile
 
@@ -197,7 +197,7 @@ class Sources:
     @property
     def is_offline(self) -> bool:
         """Whether no URL may be tried."""
-        return self.offline or os.environ.get("LLM_TRACES_OFFLINE", "0") not in ("", "0")
+        return self.offline or is_forbidden()
 
     def halt(self) -> None:
         """Raise KeyboardInterrupt once `stop` is set."""

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from .archive import replace_text
+from .archive import write_output
 from .checks import Result
 
 Results = Mapping[str, Sequence[Result]]
 
 
 def write_json(path: Path, results: Results, version: str) -> None:
-    """Every result of every subject (a workload, or the package), those that hold too. Raises OSError."""
+    """Every result of every subject (a workload, or the package), those that hold too. Raises BadUse."""
     told = {"version": version, "findings": count(results), "results": as_json(results)}
-    replace_text(path, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    write_output(path, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
 def count(results: Results) -> int:
@@ -36,7 +36,7 @@ def as_json(results: Results) -> list[dict[str, Any]]:
 
 
 def write_junit(path: Path, results: Results) -> None:
-    """A test suite a subject, a test case a result. Raises OSError."""
+    """A test suite a subject, a test case a result. Raises BadUse."""
     suites = ElementTree.Element("testsuites", name="llm-traces validate")
     for subject, found in results.items():
         failures = str(sum(not each.holds for each in found))
@@ -45,4 +45,4 @@ def write_junit(path: Path, results: Results) -> None:
             case = ElementTree.SubElement(suite, "testcase", classname=f"{subject}.{each.check}", name=each.name)
             if not each.holds:
                 ElementTree.SubElement(case, "failure", message=str(each))
-    replace_text(path, ElementTree.tostring(suites, encoding="unicode") + "\n")
+    write_output(path, ElementTree.tostring(suites, encoding="unicode") + "\n")

@@ -75,7 +75,7 @@ def _workload(archive: Archive, workload: Workload) -> Iterator[str]:
             name = " ".join(str(figure[key]) for key in ("figure", "q", "column", "share") if key in figure)
             value = figure["value"]
             if isinstance(value, dict):
-                value = "; ".join(f"{key}: {each:g}" for key, each in value.items())
+                value = "; ".join(f"{key}: {each:,.10g}" for key, each in value.items())
                 name += f" by {figure['by']}"
             yield f"| {name} | {value} | {figure['tolerance']} | {figure['source']} |"
         yield ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,13 @@ def publish(archive: Archive, place: str) -> list[str]:
     Twice does no harm: only what is new is sent. Raises BadUse if `place` is something else, or git or DataLad fail;
     Problem if content is not there afterwards.
     """
+    if re.match(r"[a-z0-9+]+:", place) and not re.match(r"ria\+(file:///|ssh://)[^/]", place):
+        raise BadUse(
+            place,
+            "not a place to publish to",
+            expected="a folder, or the URL of a RIA store: ria+file:///folder or ria+ssh://host/folder",
+            next="llm-traces publish DIR, and let a web server serve that folder",
+        )
     annex.setup(archive)
     git = Git(archive.root)
     if not git.ask("symbolic-ref", "--quiet", "HEAD"):
@@ -49,6 +57,8 @@ def publish(archive: Archive, place: str) -> list[str]:
         done.append(f"left out, may not be passed on: {', '.join(barred)}")
     if absent:
         done.append(f"left out, not here (llm-traces get): {', '.join(absent)}")
+    if unlocked := sum(str(each) not in locked for each in archive.select()):
+        done.append(f"left out, not in the lock (llm-traces lock): {unlocked}, whose links lead nowhere there")
     return done
 
 
@@ -87,7 +97,9 @@ def _to_store(archive: Archive, git: Git, url: str, sibling: str, workloads: lis
         git("annex", "copy", "--quiet", f"--to={sibling}-storage", "--", *(each.path for each in workloads))
     _datalad(archive.root, "push", "--to", sibling, "--data", "nothing")
     if url.startswith("ria+file:"):
-        Git(Path(git.config(f"remote.{sibling}.url")))("update-server-info")
+        there = Git(Path(git.config(f"remote.{sibling}.url")))
+        there("symbolic-ref", "HEAD", git("symbolic-ref", "HEAD").strip())
+        there("update-server-info")
     _check(git, git.config(f"remote.{sibling}-storage.annex-uuid"), url, workloads)
     return f"{url.rstrip('/')}#~{ALIAS}"
 

@@ -15,6 +15,8 @@ from ..recipe import Workload
 from ..restore import restored
 from . import Result
 
+REBUILT = "built anew from the upstream"
+
 
 def provenance(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
     """Restore every upstream file and compare it with its pin; build anew where the sources have the upstream.
@@ -31,11 +33,15 @@ def provenance(archive: Archive, workload: Workload, sources: Sources) -> Iterat
             yield Result("provenance", f"{each.name}, restored", pinned, 0, found, f"recipes/{workload.trace}.toml")
         try:
             built = build_file(archive, workload, again, sources)
-        except Unavailable:
+        except Unavailable as problem:
+            # Not at hand says nothing; at hand and wrong does.
+            for line in problem.details.get("tried", "").splitlines():
+                if "wrong bytes" in line:
+                    yield Result("provenance", "the upstream at hand", "as pinned", 0, line, problem.subject)
             return
         locked = archive.locked.get(str(workload))
         if locked:
             wanted, source = locked["hash"].removeprefix("sha256:"), LOCK
         else:
             wanted, source = verify.digest(archive.root / workload.path)[0], "the file here, which no lock has"
-        yield Result("provenance", "built anew from the upstream", wanted, 0, built.sha256, source)
+        yield Result("provenance", REBUILT, wanted, 0, built.sha256, source)

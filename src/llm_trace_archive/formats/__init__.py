@@ -36,22 +36,22 @@ class Format(Protocol):
 
 
 FORMATS: dict[str, Format] = {"conversations": conversations, "csv": csv, "jsonl": jsonl, "weka": weka}
-# The Python package that only this format needs, and the extra of ours that installs it.
-NEEDS = {"conversations": ("tokenizers", "lmsys")}
+# The Python package that only this format needs.
+NEEDS = {"conversations": "tokenizers"}
 
 
 def tools(workload: Workload) -> dict[str, str]:
     """Versions of the Python packages that only the workload's format needs. Raises BadUse if one is not installed."""
     if workload.format not in NEEDS:
         return {}
-    package, extra = NEEDS[workload.format]
+    package = NEEDS[workload.format]
     try:
         return {package: importlib.metadata.version(package)}
     except importlib.metadata.PackageNotFoundError:
         raise BadUse(
             str(workload),
             f"needs the Python package {package}, which is not installed",
-            next=f"pip install 'llm-trace-archive[{extra}]'",
+            next=f"pip install {package}",
         ) from None
 
 

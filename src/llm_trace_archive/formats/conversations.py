@@ -103,7 +103,7 @@ def _counter(workload: Workload, helpers: Mapping[str, Path]) -> Callable[[list[
             "its tokenizer can't be read",
             file=str(helpers["tokenizer"]),
             reason=str(error)[:300],
-            next="pip install --upgrade 'llm-trace-archive[lmsys]', or compare the file with its source",
+            next="pip install --upgrade tokenizers, or compare the file with its source",
         ) from None
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -66,6 +66,13 @@ def bundle(
         typer.echo(f"{folder}: {len(made.files)} files, {sum(each.bytes for each in made.files) / 1e6:.2f} MB")
 
 
+def _online() -> None:
+    from ..download import is_forbidden
+
+    if is_forbidden():
+        raise BadUse("LLM_TRACES_OFFLINE", "is set: no target can be asked", next="unset LLM_TRACES_OFFLINE")
+
+
 def _archive(context: typer.Context, bundle: Bundle) -> Archive | None:
     """The archive around here, to be told of a release; a bundle is no place for that."""
     try:
@@ -100,6 +107,7 @@ def huggingface(
     from . import hub
     from .bundle import Bundle
 
+    _online()
     opened = Bundle.open(bundle)
     done = hub.release(opened, repo, private=private, pull=pr, say=typer.echo)
     typer.echo(done.url)
@@ -127,6 +135,7 @@ def zenodo(
     from .bundle import Bundle
     from .record import place
 
+    _online()
     opened = Bundle.open(bundle)
     archive = _archive(context, opened)
     concept = "" if sandbox or archive is None else place(archive, "zenodo")
@@ -162,11 +171,12 @@ def status(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as JSON.")] = None,
 ) -> None:
     """What is released where, and what differs. Exit code 1 if something does, 2 if a target can't be asked."""
-    from ..archive import replace_text
+    from ..archive import write_output
     from ..progress import Progress
     from .bundle import Bundle
     from .status import status as look
 
+    _online()
     with Progress() as progress:
         found = look(
             archive_of(context),
@@ -180,6 +190,6 @@ def status(
     for line in found.lines():
         typer.echo(line)
     if json:
-        replace_text(json, found.as_json())
+        write_output(json, found.as_json())
     if found.exit_code:
         raise typer.Exit(found.exit_code)

@@ -6,9 +6,11 @@ a trace; adding a trace means one here, beside its recipe and its schema.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import importlib
+import os
 import re
 import shutil
 import tarfile
@@ -75,7 +77,14 @@ def sample_archive(
 
     Raises BadUse if `root` is in use or a trace has no recipe or no look-alikes.
     """
-    if root.exists() and any(root.iterdir()):
+    try:
+        for folder in (root, mirror):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise BadUse(str(folder), f"can't be written: {error.strerror}", next="give another folder") from None
+    if any(root.iterdir()):
         raise BadUse(str(root), "is not empty", expected="a new folder", next="give another folder, or remove this one")
     possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in GENERATORS]
     for trace in traces or ():
