@@ -184,6 +184,12 @@ def test_get_of_a_workload_that_was_never_built_and_has_no_pin(clone: Archive) -
         annex.get(archive, archive.select(["demo/many"]))
 
 
+def test_get_of_what_has_lost_its_link(clone: Archive) -> None:
+    (clone.root / "data/demo/few.parquet").unlink()
+    with pytest.raises(BadUse, match=r"the link is gone(.|\n)*git checkout -- data/demo/few.parquet"):
+        annex.get(clone, clone.select(["demo/few"]))
+
+
 @pytest.mark.parametrize("command", [("datalad", "get"), ("git", "annex", "get")])
 def test_the_reason_reaches_the_user_of_datalad_and_git_annex(
     ready: Archive, unreachable: None, command: tuple[str, ...]

@@ -87,6 +87,10 @@ def get(archive: Archive, workloads: Iterable[Workload]) -> None:
     served = {name for names in keys(archive).values() for name in names}
     unknown = [str(each) for each in wanted if str(each) not in served]
     wanted = [each for each in wanted if str(each) in served]
+    if gone := [each.path for each in wanted if not os.path.lexists(archive.root / each.path)]:
+        raise BadUse(
+            ", ".join(gone), "the link is gone that leads to the content", next=f"git checkout -- {' '.join(gone)}"
+        )
     why = []
     if wanted:
         setup(archive)

@@ -116,11 +116,11 @@ def build(
     problems = [each for each in results if isinstance(each, Problem)]
     if built:
         describe(archive, built)
-    for problem in problems:
-        typer.echo(f"\n{problem}", err=True)
+    for told in dict.fromkeys(map(str, problems)):  # one cause may keep several
+        typer.echo(f"\n{told}", err=True)
     typer.echo(
         f"\n{len(built)} built, {len(problems)} not built"
-        + (f": {', '.join(p.subject for p in problems)}" if problems else "")
+        + (f": {', '.join(dict.fromkeys(p.subject for p in problems))}" if problems else "")
     )
     if problems:
         raise typer.Exit(max(problem.exit_code for problem in problems) if not built else FINDINGS)
