@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from conftest import git, llm_traces
-from llm_trace_archive.archive import write_output
+from llm_trace_archive.archive import replace_text, write_output
 from llm_trace_archive.errors import BadUse
 from small_archive import publish
 
@@ -30,6 +32,16 @@ def test_a_file_is_replaced_at_once_also_through_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link.json").is_symlink() and (tmp_path / "real.json").read_text() == "new"
     write_output(tmp_path / "fresh.json", "new")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["fresh.json", "link.json", "real.json"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, alive = tmp_path / f".lock.json.{dead.pid}.part", tmp_path / f".lock.json.{os.getppid()}.part"
+    left.write_text("half")
+    alive.write_text("half")
+    replace_text(tmp_path / "lock.json", "whole")
+    assert not left.exists() and alive.exists()
 
 
 def test_a_device_is_written_to_and_stays(home: Path) -> None:

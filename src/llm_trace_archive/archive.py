@@ -123,11 +123,24 @@ def cache_folder() -> Path:
     return Path(given) if given else Path(platformdirs.user_cache_dir("llm-trace-archive"))
 
 
+def part_of(path: Path) -> Path:
+    """A place beside `path` for this process alone; what processes that were killed left there is removed."""
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        number = left.name.removesuffix(".part").rpartition(".")[2]
+        try:
+            os.kill(int(number), 0)
+        except (ValueError, OverflowError, PermissionError):
+            continue  # not ours, or alive
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
 def replace_text(path: Path, text: str) -> None:
     """Replace a file's text at once: temporary file, fsync, rename. The file keeps its old text if anything fails."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         with part.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)

@@ -12,7 +12,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from .archive import Archive
+from .archive import Archive, part_of
 from .errors import BadUse
 from .git import Git
 from .recipe import Workload
@@ -119,7 +119,7 @@ def _link(path: Path, to: str) -> None:
     if path.is_symlink() and str(path.readlink()) == to:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    link = path.with_name(f".{path.name}.{os.getpid()}.part")
+    link = part_of(path)
     link.unlink(missing_ok=True)
     link.symlink_to(to)
     os.replace(link, path)  # noqa: PTH105
