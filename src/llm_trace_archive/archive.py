@@ -50,8 +50,9 @@ class Archive:
     def recipe(self, trace: str) -> Recipe:
         """The recipe of a trace. Raises BadUse, which lists those there are."""
         if trace not in self.recipes:
-            near = difflib.get_close_matches(trace.lower(), self.recipes, n=1)
-            raise BadUse(trace, "no such trace", nearest="".join(near), there_are=", ".join(self.recipes))
+            near = [name for name in self.recipes if trace and name.startswith(trace.lower())]
+            near = near or difflib.get_close_matches(trace.lower(), self.recipes, n=1)
+            raise BadUse(trace, "no such trace", nearest=", ".join(near), there_are=", ".join(self.recipes))
         return self.recipes[trace]
 
     def select(self, names: Iterable[str] = ()) -> list[Workload]:
