@@ -152,6 +152,7 @@ def releasable(
         shutil.copy(path, root / "schemas")
     for name in (".gitattributes", ".gitignore", "LICENSE.txt"):
         shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "LICENSES", root / "LICENSES")
     (root / ".datalad" / "config").write_text('[datalad "annex"]\n\tretry = 1\n')
     for trace, (licence, more, workloads) in recipes.items():
         shutil.copy(ROOT / "schemas" / "request.json", root / "schemas" / f"{trace}.json")

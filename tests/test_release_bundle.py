@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,7 @@ TABLES = [f"data/{name}.parquet" for name in RELEASED]
 FILES = [
     "CITATION.cff",
     "LICENSE.txt",
+    "LICENSES/Apache-2.0.txt",
     "NOTICE",
     "README.md",
     "SHA256SUMS",
@@ -133,11 +135,34 @@ def test_datasets_loads_every_config_of_the_card(bundle: Bundle) -> None:
     }
 
 
-def test_links_of_the_readme_lead_into_the_bundle_or_to_the_repository(bundle: Bundle) -> None:
-    text = (bundle.root / "README.md").read_text()
-    blob = f"https://github.com/llm-trace-archive/llm-trace-archive/blob/{__version__}"
-    assert f"[the reference]({blob}/docs/cli.md), [the recipes](recipes/), [the rows](#what-is-in-it)" in text
-    assert "[LICENSE.txt](LICENSE.txt)" in text and "| demo | many | 3,000 |" in text and "loose" not in text
+def test_the_readme_is_for_whoever_receives_the_bundle(bundle: Bundle) -> None:
+    _, _, body = (bundle.root / "README.md").read_text().split("---\n", 2)
+    assert_golden("release/readme", body)
+    links = re.findall(r"\]\(([^)]+)\)", body)
+    assert "NOTICE" in links and "CITATION.cff" in links
+    tag = f"https://github.com/llm-trace-archive/llm-trace-archive/tree/{__version__}"
+    assert [each for each in links if not (bundle.root / each).is_file()] == [tag]
+    for code in re.findall(r"```python\n(.*?)```", body, re.DOTALL):
+        compile(code, "README.md", "exec")
+    assert not re.search(r"make demo|make test|llm-traces setup|datalad|git-annex|BurstGPT", body)
+
+
+def test_the_table_of_the_readme_is_read_as_it_says(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bundle.root)
+    body = (bundle.root / "README.md").read_text()
+    code = next(each for each in re.findall(r"```python\n(.*?)```", body, re.DOTALL) if "mlcroissant" in each)
+    calls = [line for line in code.splitlines() if line.startswith(("pandas.", "pyarrow.", "mlcroissant."))]
+    scope: dict[str, Any] = {}
+    exec("\n".join(line for line in code.splitlines() if line.startswith("import")), scope)
+    assert len(calls) == 3
+    assert [len(list(found.index) if hasattr(found := eval(call, scope), "index") else found.to_pylist()
+                if isinstance(found, pa.Table) else list(found)) for call in calls] == [300] * 3  # fmt: skip
+
+
+def test_texts_of_licences_that_ask_for_a_copy_go_along(bundle: Bundle) -> None:
+    assert {each.path for each in bundle.files if each.path.startswith("LICENSES/")} == {"LICENSES/Apache-2.0.txt"}
+    text = (bundle.root / "LICENSES/Apache-2.0.txt").read_text()
+    assert "Version 2.0, January 2004" in text and "END OF TERMS AND CONDITIONS" in text
 
 
 def test_the_notice_names_authors_licences_and_changes(bundle: Bundle) -> None:
@@ -286,9 +311,20 @@ def test_anything_else_is_refused(report: gate.Report, bundle: Bundle, made: Rel
         with pytest.raises(BadUse) as caught:
             pack.pack(report, tmp_path / name)
         told.append(str(caught.value))
-    with pytest.raises(BadUse) as caught:
-        pack.pack(report, made.root / "out")
-    told.append(str(caught.value))
+    shutil.copytree(bundle.root, tmp_path / "whole")
+    before = content(tmp_path)
+    places = (
+        made.root / "out",
+        made.root / "data" / "out",
+        tmp_path / "whole" / "new" / "out",
+        tmp_path / "file" / "out",
+    )
+    for place in (tmp_path / "mine", *places):
+        with pytest.raises(BadUse) as caught:
+            pack.refuse_unusable(made.archive, place)
+        told.append(str(caught.value))
+    for place in (tmp_path / "new", tmp_path / "whole", tmp_path / "a" / "b"):
+        pack.refuse_unusable(made.archive, place)
     assert content(tmp_path) == before
     assert_golden("release/refused", "\n".join(told), tmp=tmp_path, archive=made.root)
 

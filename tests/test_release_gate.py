@@ -115,6 +115,11 @@ def _files_missing(release: Release) -> None:
     release.commit()
 
 
+def _licence_text_missing(release: Release) -> None:
+    (release.root / "LICENSES" / "Apache-2.0.txt").unlink()
+    release.commit()
+
+
 def _absent(release: Release) -> None:
     path = release.root / "data/demo/few.parquet"
     path.resolve().parent.chmod(0o755)
@@ -135,7 +140,7 @@ def _no_git(release: Release) -> None:
 
 
 def _personal_texts(release: Release) -> None:
-    with (release.root / "README.md").open("a") as stream:
+    with (release.root / "LICENSE.txt").open("a") as stream:
         stream.write(f"Ask jo.doe@example.org, or log in at 10.1.2.3 with {SECRETS['Hugging Face token']}.\n")
     recipe = release.root / "recipes" / "demo.toml"
     recipe.write_text(recipe.read_text() + "# seen from 2001:db8::17\n")
@@ -149,6 +154,7 @@ FAULTS: dict[str, Callable[[Release], None]] = {
     "changelog-unreleased": _unreleased,
     "versions-differ": _other_versions,
     "files-missing": _files_missing,
+    "licence-text-missing": _licence_text_missing,
     "content-missing": _absent,
     "byte-flipped": _flipped,
     "no-repository": _no_git,
@@ -242,7 +248,7 @@ def test_an_archive_of_which_nothing_was_built(empty_archive: Archive, tmp_path:
 
 def test_what_release_needs_is_named(made: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlcroissant", None)
-    with pytest.raises(BadUse, match=r"mlcroissant is not installed(.|\n)*llm-trace-archive\[release\]"):
+    with pytest.raises(BadUse, match=r"mlcroissant is not installed(.|\n)*--editable '\.\[release\]'"):
         report(made, tmp_path)
 
 

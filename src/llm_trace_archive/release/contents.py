@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,8 @@ from ..archive import LOCK, Archive
 from ..errors import BadUse
 from . import crate, croissant
 from .bundle import CITATION, SUMS
-from .notice import notice
+from .notice import copies, notice
+from .readme import readme
 from .selection import Selection
 
 README, LICENCE, NOTICE = "README.md", "LICENSE.txt", "NOTICE"
@@ -25,9 +25,9 @@ SCHEMAS = (
     "schemas/request.json",
     *(f"schemas/{name}.schema.json" for name in ("recipe", "datapackage", "citation", "release-report")),
 )
+NAME = "llm-trace-archive"  # of the package; look-alikes, which no release holds, have another
 ORGANISATION = "llm-trace-archive"
 REPOSITORY = "llm-trace-archive"
-LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Contents:
     def version(self) -> str:
         """The version the release is of: that of the lock."""
         return str(self.archive.lock.get("version", ""))
+
+    @property
+    def repository(self) -> str:
+        """The Hub's dataset repo, OWNER/NAME."""
+        return f"{self.organisation}/{REPOSITORY}"
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -78,15 +83,18 @@ class Contents:
     @cached_property
     def texts(self) -> dict[str, str]:
         """Every file that is text, by its path in the bundle, less the report and the sums."""
-        texts = dict(sorted({**dict(self._copied()), **self._made()}.items()))
-        texts[README] = self._readme(texts)
-        return texts
+        return dict(sorted({**dict(self._copied()), **self._made()}.items()))
+
+    @cached_property
+    def licence_texts(self) -> dict[str, str]:
+        """The path of the text of each released licence that asks for a copy, by its SPDX id."""
+        return copies(licence for each in self.package["resources"] for licence in each["licenses"])
 
     def _copied(self) -> Iterator[tuple[str, str]]:
         archive, released = self.archive, self.selection.released
         recipes = [archive.recipe(trace) for trace in {each.trace for each in released}]
         recipes += [archive.recipe(each.derived_from) for each in recipes if each.derived_from]
-        paths = {LICENCE, CITATION, *SCHEMAS, *(each.schema_path for each in released)}
+        paths = {LICENCE, CITATION, *SCHEMAS, *self.licence_texts.values(), *(each.schema_path for each in released)}
         paths |= {f"recipes/{each.file.name}" for each in recipes}
         # A recipe may list the files of a workload that is not released; without its list it can't be read.
         paths |= {each.listed.path for recipe in recipes for each in recipe.workloads if each.listed}
@@ -100,26 +108,14 @@ class Contents:
         parts = [*copied, LOCK, NOTICE, README, croissant.NAME, *LAST]
         return {
             LOCK: _json(self.package),
-            NOTICE: notice(self.archive, self.selection, self.package["title"], self.version),
+            NOTICE: notice(self.archive, self.selection, self.package),
+            README: describe.with_card(self.archive, self.package, readme(self.package, self.repository)),
             croissant.NAME: _json(croissant.croissant(self.package, schemas, self.citation)),
             crate.NAME: _json(crate.crate(self.package, self.citation, parts)),
         }
 
-    def _readme(self, texts: Mapping[str, str]) -> str:
-        """The archive's README with the card and the table of the release; what is not in it is linked to."""
-        text = describe.with_card(self.archive, self.package, self._read(README) or describe.README)
-        there = {README, *texts, *(each.path for each in self.selection.released)}
-        place = f"{self.package['homepage']}/blob/{self.version}"
-
-        def link(found: re.Match[str]) -> str:
-            inside = found[1] in there or any(path.startswith(f"{found[1].rstrip('/')}/") for path in there)
-            return found[0] if inside else f"]({place}/{found[1]}"
-
-        return LINK.sub(link, text)
-
     def _url(self, path: str) -> str:
-        place = f"https://huggingface.co/datasets/{self.organisation}/{REPOSITORY}"
-        return f"{place}/resolve/{self.version}/{path}"
+        return f"https://huggingface.co/datasets/{self.repository}/resolve/{self.version}/{path}"
 
     def _read(self, path: str) -> str:
         file = self.archive.root / path

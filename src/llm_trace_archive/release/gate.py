@@ -148,5 +148,5 @@ def _require_libraries() -> None:
         import mlcroissant  # noqa: F401
     except ImportError as error:
         raise BadUse(
-            "release", f"{error.name} is not installed", next="pip install 'llm-trace-archive[release]'"
+            "release", f"{error.name} is not installed", next="pip install --editable '.[release]', in a clone"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from ..archive import Archive
 from ..recipe import Recipe, Workload
@@ -18,8 +19,18 @@ publisher, given here, whose terms bind whoever passes it on. Cite the authors o
 Changed in all of them: converted to Parquet, columns named, ordered and typed by one schema (schemas/), times in
 microseconds. Rows are in the upstream's order. recipes/ says for each column where it comes from.
 
+Copyright: the upstreams' own copyright lines stand at the page that `licence` names below; none is repeated here.
+
 Code, schemas, recipes and descriptions are under LICENSE.txt.
 """
+LICENCES = "LICENSES"
+# CC licences ask for their URI, not for their text.
+CREATIVE_COMMONS = {
+    "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/",
+    "CC-BY-NC-4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
+    "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
+}
 
 
 def pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -41,9 +52,22 @@ def pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def notice(archive: Archive, selection: Selection, title: str, version: str) -> str:
-    """The text of NOTICE: a paragraph a released trace, then what the release leaves out."""
-    lines = [HEAD.format(title=title, version=version)]
+def copies(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Where the text stands of each licence that asks that a copy of it goes along, by its SPDX id.
+
+    MIT and BSD: "this permission notice" (or "this list of conditions") in all copies; Apache-2.0: section 4 (a).
+    """
+    asking = (key for key in pages(licences) if key in ("MIT", "Apache-2.0") or key.startswith("BSD-"))
+    return {key: f"{LICENCES}/{key}.txt" for key in asking}
+
+
+def notice(archive: Archive, selection: Selection, package: Mapping[str, Any]) -> str:
+    """The text of NOTICE: the licences, a paragraph a released trace, then what the release leaves out.
+
+    package  the release's datapackage.json
+    """
+    lines = [HEAD.format(title=package["title"], version=package["version"])]
+    lines += _licences([licence for each in package["resources"] for licence in each["licenses"]])
     for trace in dict.fromkeys(each.trace for each in selection.released):
         workloads = [each for each in selection.released if each.trace == trace]
         lines += _trace(archive.recipe(trace), workloads)
@@ -51,6 +75,23 @@ def notice(archive: Archive, selection: Selection, title: str, version: str) -> 
         lines += ["Not in this release", "-" * 19]
         lines += [f"  {workload}: {reason}" for workload, reason in selection.left_out]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _licences(licences: list[Mapping[str, str]]) -> Iterator[str]:
+    found, copied = pages(licences), copies(licences)
+    if not found:
+        return
+    yield "Licences\n--------"
+    width = max(map(len, found))
+    for key, url in found.items():
+        if key in copied:
+            told = f"text: {copied[key]}"
+        elif key in CREATIVE_COMMONS:
+            told = f"asks for the link, not for a copy: {CREATIVE_COMMONS[key]}"
+        else:
+            told = url
+        yield f"  {key:<{width}}  {told}"
+    yield ""
 
 
 def _trace(recipe: Recipe, workloads: list[Workload]) -> Iterator[str]:

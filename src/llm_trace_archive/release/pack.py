@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ..archive import cache_folder
+from ..archive import LOCK, Archive, cache_folder
 from ..errors import BadUse, Problem
 from ..git import Git
 from .bundle import SUMS, Bundle
-from .contents import REPORTS
+from .contents import NAME, REPORTS
 from .gate import Report
 
 PIECE = 1 << 20  # bytes copied at a time
@@ -34,13 +34,13 @@ def pack(report: Report, target: Path) -> Bundle | None:
         )
     target = target.absolute()
     contents = report.contents
-    _outside(contents.archive.root, target)
+    refuse_unusable(contents.archive, target)
     texts = {**contents.texts, **dict(zip(REPORTS, (report.as_json(), report.as_text()), strict=True))}
     tables = {each["path"]: each["hash"].removeprefix("sha256:") for each in contents.package["resources"]}
     hashes = tables | {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
     sums = "".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes))
     with _staged(target) as part:
-        before = _before(target, contents.package["name"])
+        before = _before(target)
         if before and (before.root / SUMS).read_text(encoding="utf-8") == sums:
             return None
         for path, sha256 in sorted(tables.items()):
@@ -55,13 +55,27 @@ def pack(report: Report, target: Path) -> Bundle | None:
     return Bundle(target, files)
 
 
-def _before(target: Path, name: str) -> Bundle | None:
+def refuse_unusable(archive: Archive, target: Path) -> None:
+    """Raise BadUse if no bundle of `archive` can be written to `target`; costs little before the gate runs.
+
+    Unusable is what holds anything but a bundle of ours, is inside such a bundle or inside the archive's data/, or is
+    where git would see it.
+    """
+    target = target.absolute()
+    try:
+        _outside(archive.root.resolve(), target)
+        _before(target)
+    except OSError as error:
+        raise BadUse(str(target), f"can't be used: {error.strerror or error}", next="give another folder") from None
+
+
+def _before(target: Path) -> Bundle | None:
     """The bundle that stands there; None if nothing does. Raises BadUse if it is anything else."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     try:
         bundle = Bundle.open(target)
-        if bundle.package.get("name") == name:
+        if bundle.package.get("name") == NAME:
             return bundle
         why = f"a bundle of {bundle.package.get('name')}"
     except (Problem, OSError, ValueError) as problem:
@@ -75,8 +89,17 @@ def _before(target: Path, name: str) -> Bundle | None:
 
 
 def _outside(root: Path, target: Path) -> None:
-    """A bundle in the working tree would make it unclean, unless git ignores it there."""
-    if target.resolve().is_relative_to(root.resolve()) and not Git(root).ask("check-ignore", str(target)):
+    """Not in a bundle, which would be one no more; nor in the working tree, unless git ignores it there."""
+    place = target.resolve()
+    for folder in place.parents:
+        if folder.exists() and not folder.is_dir():
+            raise BadUse(str(target), f"can't be made: {folder} is a file", next="give another folder")
+        sums = folder / SUMS
+        if sums.is_file() and f"  {LOCK}\n" in sums.read_text(encoding="utf-8", errors="replace"):
+            raise BadUse(str(target), f"is inside a bundle: {folder}", next="give a folder outside of it")
+    if place.is_relative_to(root / "data"):
+        raise BadUse(str(target), "is inside the archive's data/", next="give a folder outside, or dist/...")
+    if place.is_relative_to(root) and not Git(root).ask("check-ignore", str(target)):
         raise BadUse(
             str(target), "is inside the archive, where git would see it", next="give a folder outside, or dist/..."
         )

@@ -35,6 +35,9 @@ def state(contents: Contents) -> Iterator[Result]:
     yield _result("newest version in CHANGELOG.md", wanted, heading[1] if heading else "none", CHANGELOG)
     for path in (LICENCE, CITATION, README, CHANGELOG):
         yield _result(path, "here", "here" if _read(root / path) else "missing or empty", "docs/release.md")
+    for key, path in contents.licence_texts.items():
+        found = "here" if _read(root / path) else "missing or empty"
+        yield _result(f"text of {key}, which asks for a copy", "here", found, path)
     some = "1 table or more"
     yield _result("to release", some, some if contents.selection.released else "nothing", LOCK)
 
