@@ -15,6 +15,7 @@ from ..recipe import Workload
 from ..restore import restored
 from . import Result
 
+# The name of the way here again, which is left out where the upstream can't be had.
 REBUILT = "built anew from the upstream"
 
 

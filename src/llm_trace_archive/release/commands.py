@@ -53,10 +53,12 @@ def bundle(
     from ..fetch import Sources
     from ..terminal import print_results
     from . import gate
-    from .pack import pack
+    from .pack import pack, refuse_unusable
 
+    archive = archive_of(context)
+    refuse_unusable(archive, folder)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=True)
-    report = gate.check(archive_of(context), sources, org, print_results)
+    report = gate.check(archive, sources, org, print_results)
     for line in report.summary():
         typer.echo(line)
     made = pack(report, folder)

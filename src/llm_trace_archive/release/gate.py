@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import findings
-from ..archive import LOCK, Archive, replace_text
+from ..archive import LOCK, Archive, write_output
 from ..checks import Result, Table
 from ..checks.package import package
+from ..checks.provenance import REBUILT
 from ..errors import BadUse, Problem
 from ..fetch import Sources
 from ..recipe import Workload
@@ -54,10 +55,7 @@ class Report:
 
     def write_json(self, path: Path) -> None:
         """Write `as_json` to a file. Raises BadUse if it can't be written."""
-        try:
-            replace_text(path, self.as_json())
-        except OSError as error:
-            raise BadUse(str(path), f"the report can't be written: {error.strerror or error}") from None
+        write_output(path, self.as_json())
 
     def as_text(self) -> str:
         """The report for people: what `release check` prints."""
@@ -122,10 +120,6 @@ def _of_workload(archive: Archive, workload: Workload, sources: Sources) -> Iter
         table = Table(archive.root / workload.path)
         yield from column_results(table, archive.schema(workload))
         yield from group_results(table)
-
-
-# What the deep validation calls the way here again; it leaves it out where the upstream can't be had.
-REBUILT = "built anew from the upstream"
 
 
 def _of_texts(contents: Contents) -> Iterator[Result]:
