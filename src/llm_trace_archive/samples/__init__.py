@@ -77,6 +77,10 @@ def sample_archive(
 
     Raises BadUse if `root` is in use or a trace has no recipe or no look-alikes.
     """
+    possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in GENERATORS]
+    for trace in traces or ():
+        if trace not in possible:
+            raise BadUse(trace, "no recipe with look-alikes for such a trace", there_are=", ".join(possible))
     try:
         for folder in (root, mirror):
             folder.mkdir(parents=True, exist_ok=True)
@@ -86,10 +90,6 @@ def sample_archive(
         raise BadUse(str(folder), f"can't be written: {error.strerror}", next="give another folder") from None
     if any(root.iterdir()):
         raise BadUse(str(root), "is not empty", expected="a new folder", next="give another folder, or remove this one")
-    possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in GENERATORS]
-    for trace in traces or ():
-        if trace not in possible:
-            raise BadUse(trace, "no recipe with look-alikes for such a trace", there_are=", ".join(possible))
     shutil.copytree(source.root / "schemas", root / "schemas")
     for name in _COPIED:
         if (source.root / name).exists():
