@@ -89,7 +89,9 @@ def get(archive: Archive, workloads: Iterable[Workload]) -> None:
     wanted = [each for each in wanted if str(each) in served]
     if gone := [each.path for each in wanted if not os.path.lexists(archive.root / each.path)]:
         raise BadUse(
-            ", ".join(gone), "the link is gone that leads to the content", next=f"git checkout -- {' '.join(gone)}"
+            ", ".join(gone),
+            "the link is gone that leads to the content",
+            next=f"git checkout -- {' '.join(gone)}; or llm-traces describe and a commit, where the recipe is new",
         )
     why = []
     if wanted:
