@@ -19,7 +19,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m typer llm_trace_archive.cli utils docs --name llm-traces --output docs/cli.md
+	$(BIN)/python -m typer llm_trace_archive.cli.main utils docs --name llm-traces --output docs/cli.md
 
 install: $(VENV)/.installed
 

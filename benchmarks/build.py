@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from llm_trace_archive.archive import Archive
-from llm_trace_archive.build import Built, build_all
-from llm_trace_archive.fetch import Sources
+from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.lock.build import Built, build_all
+from llm_trace_archive.upstream.sources import Sources
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pyarrow as pa
 
-from llm_trace_archive.prefix import hit_ratios
+from llm_trace_archive.analysis.prefix import hit_ratios
 
 SHARES = (0.01, 0.05, 0.1, 0.25, 0.5)
 PROMPTS = 64  # system prompts, the popular ones far more so than the others

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from llm_trace_archive.samples import GENERATORS, write_upstream
+from llm_trace_archive.demo.lookalikes import sampled, write_upstream
 
 
 def peak() -> float:
@@ -22,7 +22,7 @@ def peak() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trace", nargs="?", choices=GENERATORS, default="azure-2024")
+    parser.add_argument("trace", nargs="?", choices=sampled(), default="azure-2024")
     parser.add_argument("rows", nargs="?", type=int, default=10_000_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ from pathlib import Path
 COMMANDS = {
     "bare python": [sys.executable, "-c", "pass"],
     "import llm_trace_archive": [sys.executable, "-c", "import llm_trace_archive"],
-    "import llm_trace_archive.cli": [sys.executable, "-c", "import llm_trace_archive.cli"],
+    "import llm_trace_archive.cli.main": [sys.executable, "-c", "import llm_trace_archive.cli.main"],
     "llm-traces list": [str(Path(sys.executable).parent / "llm-traces"), "list"],
 }
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from llm_trace_archive.archive import Archive
+from llm_trace_archive.core.archive import Archive
+from support.programs import BIN, MIRROR, ROOT, Samples, git, llm_traces
 
 # A busy machine is no finding.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
-
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
-MIRROR = os.environ.get("LLM_TRACES_MIRROR")
-OLD_ANNEX = os.environ.get("LLM_TRACES_OLD_ANNEX")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -75,47 +68,10 @@ def empty_archive(tmp_path: Path) -> Archive:
     return Archive(root)
 
 
-class Samples:
-    """A built archive of look-alikes in git, and the folder of its upstream files."""
-
-    def __init__(self, root: Path, mirror: Path) -> None:
-        self.root, self.mirror = root, mirror
-
-    def clone(self, folder: Path, name: str = "llm-trace-archive") -> Path:
-        """A clone that has main only, as a user gets it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        git("clone", "--quiet", "--branch", "main", "--single-branch", f"file://{self.root}", name, cwd=folder)
-        return folder / name
-
-
-def git(*arguments: str | Path, cwd: Path) -> str:
-    return subprocess.run(["git", *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
-
-
-def run(*command: object, cwd: Path, good: bool = True) -> subprocess.CompletedProcess[str]:
-    ran = subprocess.run([str(each) for each in command], cwd=cwd, capture_output=True, text=True)
-    assert not good or ran.returncode == 0, ran.stdout + ran.stderr
-    return ran
-
-
-def llm_traces(
-    *arguments: str | Path, cwd: Path, check: bool = False, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the installed command, as a user does."""
-    return subprocess.run(
-        [BIN / "llm-traces", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=check,
-    )
-
-
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """The look-alikes, built and committed once for all tests; don't change them: clone."""
-    from llm_trace_archive.samples import sample_archive
+    from llm_trace_archive.demo.lookalikes import sample_archive
 
     home = tmp_path_factory.mktemp("samples")
     mirror = home / "upstream"
@@ -138,11 +94,3 @@ def without_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
             (folder / program.name).symlink_to(program)
     monkeypatch.setenv("PATH", os.pathsep.join([str(folder), "/usr/local/bin", "/usr/bin", "/bin"]))
     yield
-
-
-@contextlib.contextmanager
-def with_us() -> Iterator[None]:
-    """Our programs on PATH again, for as long as the block lasts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(BIN), prepend=os.pathsep)
-        yield

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from ..archive import Archive
-from ..recipe import Workload
-from . import Result
+from ..core.archive import Archive
+from ..core.recipe import Workload
 from .contents import contents
 from .integrity import OWN, READABLE
+from .result import Result
 
 SECONDS = 600
 

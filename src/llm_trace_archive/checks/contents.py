@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..archive import Archive
-from ..recipe import Workload
-from . import UNREADABLE, Result, Table
+from ..core.archive import Archive
+from ..core.recipe import Workload
+from ..core.table import UNREADABLE, Table
 from .figures import figures
 from .integrity import READABLE, damage
 from .keys import keys
-from .table import table_checks
+from .result import Result
+from .schema import table_checks
 
 
 def contents(archive: Archive, workload: Workload) -> Iterator[Result]:
@@ -28,7 +29,7 @@ def contents(archive: Archive, workload: Workload) -> Iterator[Result]:
             yield result
         if of_form:
             yield from keys(archive, workload, schema, table)
-            yield from figures(workload, path)
+            yield from figures(workload, table)
     except UNREADABLE as error:
         yield from list(damage(path)) or [
             Result("integrity", "every page", READABLE, 0, str(error)[:200], "the page's own checksum")

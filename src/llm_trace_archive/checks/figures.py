@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..recipe import Workload
-from . import NOTHING, Result, Table, Value
+from ..core.recipe import Workload
+from ..core.table import Table
 from .relations import relations
+from .result import NOTHING, Result, Value
 
 HOUR_US = 3_600_000_000
 
 
-def figures(workload: Workload, path: Path) -> Iterator[Result]:
-    """Every expectation and published figure of a workload, computed from its Parquet file."""
-    table = Table(path)
+def figures(workload: Workload, table: Table) -> Iterator[Result]:
+    """Every expectation and published figure of a workload, computed from its table."""
     yield from _expectations(workload.expect, table, workload.properties, f"recipes/{workload.trace}.toml, expect")
     for each in workload.published:
         yield from _published(each, table)
@@ -186,7 +185,7 @@ def _span_s(table: Table) -> float:
 
 
 def _hit_ratio(table: Table, share: float | None) -> float:
-    from ..prefix import hit_ratios
+    from ..analysis.prefix import hit_ratios
 
     reuse = hit_ratios(table.column("hash_ids"), [] if share is None else [share])
     return reuse.unlimited if share is None else reuse.lru[share]

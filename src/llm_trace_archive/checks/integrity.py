@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..archive import LOCK, Archive
-from ..links import locked_key
-from . import ROWS_SHOWN, UNREADABLE, Result
+from ..core.archive import LOCK, Archive
+from ..core.links import locked_key
+from ..core.table import UNREADABLE
+from .result import ROWS_SHOWN, Result
 
 READABLE = "readable"
 REFUSED = (*UNREADABLE, LookupError)  # a footer that ends too soon is an IndexError

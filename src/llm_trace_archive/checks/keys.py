@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..archive import Archive
-from ..recipe import Workload
-from . import ROWS_SHOWN, Result, Table
+from ..core.archive import Archive
+from ..core.recipe import Workload
+from ..core.table import Table
+from .result import ROWS_SHOWN, Result
 
 ROWS = 1 << 21
 NULL = np.uint64(0x9E3779B97F4A7C15)

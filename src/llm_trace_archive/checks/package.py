@@ -9,16 +9,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from .. import __version__
-from ..archive import LOCK, Archive
-from ..errors import BadUse, Problem
-from . import Result
+from ..core.archive import CITATION, LOCK, Archive
+from ..core.errors import BadUse
+from .result import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
-CITATION = "CITATION.cff"
 CITATION_STANDARD = "https://github.com/citation-file-format/citation-file-format, 1.2.0"
 SPDX = "https://spdx.org/licenses"
 VALID = "valid"
-AS_WRITTEN = "as llm-traces describe writes it"
 
 
 def package(archive: Archive) -> Iterator[Result]:
@@ -27,8 +25,6 @@ def package(archive: Archive) -> Iterator[Result]:
     yield _result("a Data Package", VALID, _standard(lock), STANDARD)
     yield _result("a lock", VALID, _json_schema(archive, "datapackage", lock), "schemas/datapackage.schema.json")
     yield from _resources(archive)
-    if lock:
-        yield from _generated(archive)
     yield from _schemas(archive)
     yield from _citation(archive, lock)
     licences = {recipe.licence["spdx"]: f"recipes/{name}.toml" for name, recipe in archive.recipes.items()}
@@ -62,29 +58,6 @@ def _resources(archive: Archive) -> Iterator[Result]:
         yield _result(
             f"licence of {each['name']}", licence, each["licenses"][0]["name"], f"recipes/{workload.trace}.toml"
         )
-
-
-def _generated(archive: Archive) -> Iterator[Result]:
-    """The lock, the README's card and table, the traces' schemas and pages: all that `describe` writes."""
-    from ..describe import generated
-
-    try:
-        for path, text in generated(archive):
-            file = archive.root / path
-            there = file.read_text(encoding="utf-8", errors="replace") if file.exists() else None
-            yield _result(
-                path, AS_WRITTEN, AS_WRITTEN if there == text else _difference(there, text), "recipes/, schemas/"
-            )
-    except (Problem, LookupError, TypeError, OSError) as error:  # the lock lacks what it is made from
-        yield _result("what is generated", AS_WRITTEN, f"can't be generated: {error}"[:200], LOCK)
-
-
-def _difference(there: str | None, text: str) -> str:
-    if there is None:
-        return "missing"
-    lines = zip([*there.splitlines(), ""], [*text.splitlines(), ""], strict=False)
-    number, (is_, should_be) = next((pair for pair in enumerate(lines, 1) if pair[1][0] != pair[1][1]), (0, ("", "")))
-    return f"line {number}: {is_.strip()[:60]!r} for {should_be.strip()[:60]!r}"
 
 
 def _schemas(archive: Archive) -> Iterator[Result]:

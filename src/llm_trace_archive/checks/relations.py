@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import Result, Table, first_rows
+from ..core.table import Table
 from .keys import Keys, Numbers, hashed, lookup, of_rows, offenders, repeated
+from .result import Result, first_rows
 
 NO_PARENT = -1
 Broken = tuple[pa.Array, pa.Array]

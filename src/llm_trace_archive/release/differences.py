@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .. import verify
-from .bundle import Bundle
+from ..core.files import hash_file
+from .bundle.folder import Bundle
 from .record import Listed
 
 MISSING = "missing there"
@@ -21,7 +21,7 @@ def differences(bundle: Bundle, listed: Mapping[str, Listed]) -> dict[str, str]:
         file, there = here[path], listed[path]
         # The size first: it spares the reading of most files that differ.
         if file.bytes != there.bytes or there.digest != (
-            file.sha256 if there.kind == "sha256" else verify.digest(bundle.root / path, there.kind)[0]
+            file.sha256 if there.kind == "sha256" else hash_file(bundle.root / path, there.kind)[0]
         ):
             found[path] = OTHER
     return dict(sorted(found.items()))

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from ..checks import Result, Table
+from ..checks.result import Result
+from ..core.table import Table
 
 GB, MIB = 10**9, 1 << 20
 # One Zenodo record. https://help.zenodo.org/docs/deposit/manage-quota/; invenio.cfg of github.com/zenodo/zenodo-rdm:

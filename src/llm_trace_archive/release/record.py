@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..archive import LOCK, Archive, replace_text
-from .bundle import CITATION, Bundle
+from ..core.archive import CITATION, LOCK, Archive
+from ..core.files import replace_text
+from .bundle.folder import Bundle
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ def record(archive: Archive, bundle: Bundle, release: Release) -> list[str]:
     The lock gets the release, and each resource whose bytes the bundle has its URL, which `llm-traces setup` tells
     git-annex. Of a target the newest counts. Nothing is written for a draft. Raises BadUse if the disk is full.
     """
-    from ..describe import describe  # with pyarrow, which the targets need not wait for
+    from ..lock.describe import describe  # with pyarrow, which the targets need not wait for
 
     if not release.published:
         return []
     paths = (LOCK, CITATION)
     before = [(archive.root / path).read_bytes() for path in paths]
-    lock = archive.lock
+    lock = copy.deepcopy(archive.lock)
     told = {
         "target": release.target,
         "version": release.version,
@@ -78,6 +80,7 @@ def record(archive: Archive, bundle: Bundle, release: Release) -> list[str]:
             kept = [each for each in resource.get("urls", ()) if urlsplit(each).netloc != urlsplit(url).netloc]
             resource["urls"] = [*kept, url]
     replace_text(archive.root / LOCK, json.dumps(lock, indent=2, ensure_ascii=False) + "\n")
+    archive.reread()
     describe(archive)
     if release.doi:
         _cite(archive, release)

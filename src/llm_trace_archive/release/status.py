@@ -9,18 +9,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import verify
-from ..archive import Archive
-from ..download import Download, Failed, Patience
-from ..errors import FINDINGS, USAGE, BadUse, Problem
-from ..git import Git
-from . import zenodo
-from .bundle import CITATION, SUMS, Bundle
+from ..core.archive import CITATION, SUMS, Archive
+from ..core.errors import FINDINGS, USAGE, BadUse, Problem
+from ..core.files import hash_file
+from ..core.git import Git
+from ..upstream.http import Download, Failed, Patience
+from .bundle.folder import Bundle
 from .differences import MISSING, OTHER, apart, differences, told
-from .hub import REPO, Hub, named
-from .invenio import Invenio, encoded
+from .hub.release import REPO, Hub, named
 from .record import Listed
 from .record import place as last
+from .zenodo import release as zenodo
+from .zenodo.invenio import Invenio, encoded
 
 NOWHERE = "not released"
 UNREACHABLE = "not known"
@@ -280,7 +280,7 @@ def _downloaded(target: Target, progress: Progress) -> Target:
                 Download(url, part, target.listed[path].bytes, False, PATIENCE, show).run()
             except Failed as failed:
                 raise BadUse(target.name, f"{path} can't be downloaded", reason=str(failed), next="try again") from None
-            digest, size = verify.digest(part)
+            digest, size = hash_file(part)
             found[path] = Listed(size, "sha256", digest)
             sums = part.read_text(encoding="utf-8", errors="replace") if path == SUMS else sums
             part.unlink()

@@ -6,12 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
-from .distributions import FLAT, Arrivals, Tokens, lognormal, scaled
-from .draws import Draws, chunks
-from .spell import Lines, csv_row, joined, moment, whole
+from .kit.distributions import FLAT, Arrivals, Tokens, lognormal, scaled
+from .kit.draws import Draws, chunks
+from .kit.shape import WHOLE, Shape
+from .kit.spell import Lines, csv_row, joined, moment, whole
 
 CODE, CONVERSATION = "AzureLLMInferenceTrace_code.csv", "AzureLLMInferenceTrace_conv.csv"
 ROWS = {CODE: 8819, CONVERSATION: 19366}
+SHAPES = dict.fromkeys(
+    ROWS,
+    Shape(
+        rf"2023-11-16 \d\d:\d\d:\d\d\.\d{{7}},{WHOLE},{WHOLE}",
+        "TIMESTAMP,ContextTokens,GeneratedTokens",
+        "\r\n",
+        "",
+        published=("2023-11-16 18:17:03.9799600,4808,10",),
+    ),
+)
 _DAY = 1700092800 * 1_000_000  # 2023-11-16
 
 
@@ -35,7 +46,7 @@ def generate(folder: Path, rows: int) -> None:
 def _write(folder: Path, name: str, rows: int, arrivals: Arrivals, context: Tokens, generated: Tokens) -> None:
     draws = Draws("azure-2023", name)
     last = 0
-    with Lines(folder / name, "TIMESTAMP,ContextTokens,GeneratedTokens", "\r\n", tail="") as lines:
+    with Lines(folder / name, SHAPES[name]) as lines:
         for start, stop in chunks(rows):
             index = np.arange(stop - start)
             # Strictly increasing, as in the upstream: a tie moves on by a microsecond.

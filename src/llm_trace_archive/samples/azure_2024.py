@@ -7,12 +7,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from .distributions import Arrivals, Tokens, hours, lognormal, scaled
-from .draws import Draws, Ints, chunks
-from .spell import Lines, csv_row, joined, moment, whole
+from .kit.distributions import Arrivals, Tokens, hours, lognormal, scaled
+from .kit.draws import Draws, Ints, chunks
+from .kit.shape import WHOLE, Shape
+from .kit.spell import Lines, csv_row, joined, moment, whole
 
 CODE, CONVERSATION = "AzureLLMInferenceTrace_code_1week.csv", "AzureLLMInferenceTrace_conv_1week.csv"
 ROWS = {CODE: 16803695, CONVERSATION: 27303999}
+# CRLF: 1,135,195,393 bytes are 41.6 a row, of which a row with LF and such medians and maxima could fill 41.0.
+SHAPES = dict.fromkeys(
+    ROWS,
+    Shape(
+        rf"2024-05-1\d \d\d:\d\d:\d\d(\.(?!000000)\d{{6}})?\+00:00,{WHOLE},{WHOLE}",
+        "TIMESTAMP,ContextTokens,GeneratedTokens",
+        "\r\n",
+        "\r\n",
+        published=("2024-05-10 00:00:00.009930+00:00,2162,5", "2024-05-12 00:00:00+00:00,2399,6"),
+    ),
+)
 _SECOND = 1_000_000
 _CODE_DAY, _CONVERSATION_DAY = 1715299200 * _SECOND, 1715472000 * _SECOND  # Friday 2024-05-10, Sunday 2024-05-12
 _WEEK = 7 * 86400 * _SECOND
@@ -32,8 +44,7 @@ def generate(folder: Path, rows: int) -> None:
 
 def _write(folder: Path, name: str, rows: int, arrivals: Arrivals, context: Tokens, generated: Tokens) -> None:
     draws = Draws("azure-2024", name)
-    # CRLF: 1,135,195,393 bytes are 41.6 a row, of which a row with LF and such medians and maxima could fill 41.0.
-    with Lines(folder / name, "TIMESTAMP,ContextTokens,GeneratedTokens", "\r\n", tail="\r\n") as lines:
+    with Lines(folder / name, SHAPES[name]) as lines:
         for start, stop in chunks(rows):
             times = _some_whole(arrivals.chunk(draws, start, stop, rows))
             tokens = [whole(each.draw(draws, stop - start)) for each in (context, generated)]

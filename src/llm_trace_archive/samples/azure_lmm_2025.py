@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from .distributions import Arrivals, hours, lognormal
-from .draws import Draws, chunks
-from .spell import Lines, csv_row, joined, moment, whole
+from .kit.distributions import Arrivals, hours, lognormal
+from .kit.draws import Draws, chunks
+from .kit.shape import WHOLE, Shape
+from .kit.spell import Lines, csv_row, joined, moment, whole
 
 NAME = "AzureLMMInferenceTrace_multimodal.csv.gz"
+SHAPES = {
+    NAME: Shape(
+        rf"2024-10-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z,{WHOLE},{WHOLE},{WHOLE}",
+        "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens",
+    )
+}
 _NOON = 1728993600 * 1000  # 2024-10-15T12:00:00Z, a Tuesday, in milliseconds
 # Distributions are not published: text alone, then one image most often.
 _IMAGES = (250, 600, 80, 30, 16, 10, 6, 4, 2, 1, 1)
@@ -23,7 +30,7 @@ def generate(folder: Path, rows: int) -> None:
     draws = Draws("azure-lmm-2025", NAME)
     # First and last times of the published file.
     arrivals = Arrivals(_NOON + 269, _NOON + 604_800_000 - 36, hours(7, first_weekday=1, first_hour=12))
-    with Lines(folder / NAME, "TIMESTAMP,NumImages,ContextTokens,GeneratedTokens") as lines:
+    with Lines(folder / NAME, SHAPES[NAME]) as lines:
         for start, stop in chunks(rows):
             count = stop - start
             times = moment(arrivals.chunk(draws, start, stop, rows) * 1000)

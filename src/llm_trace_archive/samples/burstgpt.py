@@ -10,12 +10,28 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .conversations import interleaved
-from .distributions import Arrivals, hours, lognormal, scaled
-from .draws import Draws, chunks
-from .spell import Lines, Text, chosen, csv_row, joined, whole
+from .kit.conversations import interleaved
+from .kit.distributions import Arrivals, hours, lognormal, scaled
+from .kit.draws import Draws, chunks
+from .kit.shape import UUID, WHOLE, Shape
+from .kit.spell import Lines, Text, chosen, csv_row, joined, whole
 
 ROWS = {"BurstGPT_1.csv": 1429737, "BurstGPT_2.csv": 3858400, "BurstGPT_3.csv": 5344021}
+_TOKENS = rf"(ChatGPT|GPT-4),{WHOLE},{WHOLE},{WHOLE},(Conversation|API) log"
+_HEADER = "Model,Request tokens,Response tokens,Total tokens,Log Type"
+SHAPES = {
+    "BurstGPT_1.csv": Shape(
+        rf"{WHOLE},{_TOKENS}",
+        f"Timestamp,{_HEADER}",
+        published=("5,ChatGPT,472,18,490,Conversation log", "118,GPT-4,417,276,693,Conversation log"),
+    ),
+    "BurstGPT_2.csv": Shape(rf"{WHOLE}\.0,{_TOKENS}", f"Timestamp,{_HEADER}"),
+    "BurstGPT_3.csv": Shape(
+        rf"{WHOLE}\.0,({UUID}(?=.*Conversation)|(?=.*API)),{WHOLE},{_TOKENS}",
+        f"Timestamp,Session ID,Elapsed time,{_HEADER}",
+        published=("19440110.0,1722ac82-0a46-4bf0-aa08-89794e7a2b3f,43,GPT-4,906,446,1352,Conversation log",),
+    ),
+}
 
 # Means: ChatGPT, the paper as simulators quote it; GPT-4, pull request 13063 of vLLM.
 # The largest are those of the copy at huggingface.co/datasets/lzzmm/BurstGPT; medians are not published.
@@ -62,10 +78,7 @@ _FILES = {
 
 def _write(folder: Path, name: str, rows: int, file: _File) -> None:
     draws = Draws("burstgpt", name)
-    columns = "Session ID,Elapsed time," if file.has_sessions else ""
-    with Lines(
-        folder / name, f"Timestamp,{columns}Model,Request tokens,Response tokens,Total tokens,Log Type"
-    ) as lines:
+    with Lines(folder / name, SHAPES[name]) as lines:
         for start, stop in chunks(rows):
             count = stop - start
             times = whole(file.arrivals.chunk(draws, start, stop, rows))

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
-from .draws import Draws, Ints
-from .spell import Lines, Text, csv_row, fixed, moment, python_float, whole
+from .kit.draws import Draws, Ints
+from .kit.shape import FLOAT, WHOLE, Shape
+from .kit.spell import Lines, Text, csv_row, fixed, moment, python_float, whole
 
 _SAME = "SURF,A10,vLLM 0.9.0, Llama-3-8B"  # the blank before the model's name is the upstream's
+_MODEL = re.escape(_SAME)
+SHAPES = {
+    "raw_prefill.csv": Shape(
+        rf"{_MODEL},{WHOLE},1,{WHOLE}\.\d{{3}},{WHOLE}\.\d\d",
+        "provider,gpu,engine,llm,requested_response_size,response_size,latency_s,throughput_tokens_per_s",
+    ),
+    "raw_decode.csv": Shape(
+        rf"{_MODEL},{WHOLE},{WHOLE},{FLOAT},{FLOAT}",
+        "provider,gpu,engine,llm,requested_length,response_size,latency_s,throughput_tokens_per_s",
+        tail="",
+    ),
+    "performance_tracing.csv": Shape(
+        rf"2025/06/13 \d\d:\d\d:\d\d\.\d{{3}},{WHOLE},{WHOLE},{WHOLE},{WHOLE},{WHOLE},{WHOLE}",
+        "timestamp,prompt_id,input_tokens,output_tokens,size,util_gpu,util_mem",
+        "\r\n",
+        "\r\n",
+    ),
+}
 _SIZES = tuple(1 << power for power in range(4, 15))  # 16 to 16,384 tokens; prefill starts at 64
 _REPEATS = 10
 _START = 1749840244479  # 2025-06-13 18:44:04.479, local time read as UTC, in ms
@@ -39,9 +59,7 @@ def _prefill(path: Path) -> None:
     size = np.tile(np.array(_SIZES[2:]), _REPEATS)
     # Medians of the published file: 54 ms at 64 tokens, 7,347 ms at 16,384.
     latency = 25 + size * 445 // 1000 + (draws.below(len(size), 1024) * (8 + size // 75) >> 10)
-    with Lines(
-        path, "provider,gpu,engine,llm,requested_response_size,response_size,latency_s,throughput_tokens_per_s"
-    ) as lines:
+    with Lines(path, SHAPES[path.name]) as lines:
         lines.write(csv_row(_SAME, whole(size), "1", fixed(latency, 3), fixed(_rate(size + 1, latency), 2)))
 
 
@@ -56,8 +74,7 @@ def _decode(path: Path) -> None:
     # Medians of the published file: 2,316 ms for 64 tokens, 617,688 ms for 16,384.
     busy = np.where(ends_early, answer * 60, size * 36 + size * size // 10_000 + 8)
     latency = busy + draws.below(len(size), 90)
-    header = "provider,gpu,engine,llm,requested_length,response_size,latency_s,throughput_tokens_per_s"
-    with Lines(path, header, tail="") as lines:
+    with Lines(path, SHAPES[path.name]) as lines:
         rate = python_float(_rate(size + answer, latency), 2)
         lines.write(csv_row(_SAME, whole(size), whole(answer), python_float(latency, 3), rate))
 
@@ -65,9 +82,8 @@ def _decode(path: Path) -> None:
 def _telemetry(path: Path, rows: int) -> None:
     """Ten samples a second of the GPU while it answers one prompt after another; CRLF."""
     draws = Draws("kavier", path.name)
-    header = "timestamp,prompt_id,input_tokens,output_tokens,size,util_gpu,util_mem"
     now = _START
-    with Lines(path, header, "\r\n", tail="\r\n") as lines:
+    with Lines(path, SHAPES[path.name]) as lines:
         for size, prompt, inputs, outputs, sample in _samples(draws, rows):
             count = len(sample)
             # Now and then 1 ms late; a pause between two prompts.

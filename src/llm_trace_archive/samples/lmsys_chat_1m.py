@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .distributions import lognormal
-from .draws import Draws, chunks
+from .kit.distributions import lognormal
+from .kit.draws import Draws, chunks
+from .kit.shape import Shape
 
 TOKENIZER = "tokenizer.json"
 _FILES = (
@@ -22,6 +23,7 @@ _FILES = (
     "train-00004-of-00006-18f4bdd50c103e71.parquet",
     "train-00005-of-00006-fe1acc5d10a9f0e2.parquet",
 )
+SHAPES: dict[str, Shape] = {}  # not files of lines
 _ROWS_A_GROUP = 1000
 _WORDS = (
     *("lorem", "ipsum", "dolor", "amet", "consetetur", "sadipscing", "elitr", "eirmod", "tempor", "invidunt"),

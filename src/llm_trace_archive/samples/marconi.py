@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .draws import Draws
-from .spell import StoredGzip
+from .kit.draws import Draws
+from .kit.shape import Shape
+from .kit.spell import StoredGzip
 
+SHAPES: dict[str, Shape] = {}  # not files of lines
 _SPS = (0.25, 0.5, 1, 2, 5, 10)  # sessions a second, of every source
 _ART = (5, 7.5, 10)  # mean seconds of the agent's actions
 _MEMBERS = 2 * len(_SPS) + len(_SPS) * len(_ART)

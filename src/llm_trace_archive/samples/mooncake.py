@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .conversations import growing, interleaved, shared_blocks
-from .distributions import FLAT, Arrivals, Tokens, by_percent, lognormal, scaled
-from .draws import Draws, Ints, chunks
-from .spell import Lines, ids, json_object, whole
+from .kit.conversations import growing, interleaved, shared_blocks
+from .kit.distributions import FLAT, Arrivals, Tokens, by_percent, lognormal, scaled
+from .kit.draws import Draws, Ints, chunks
+from .kit.shape import IDS, WHOLE, Shape
+from .kit.spell import Lines, ids, json_object, whole
 
 BLOCK = 512
 _PROMPTS_AT_ONCE = 1 << 13
@@ -48,6 +49,10 @@ _FILES = {
         23608, lognormal(6300, 8596, 126195, 891), lognormal(60, 182, 2000), lognormal(1.5, 2.2, 40), 3053, 1
     ),
 }
+SHAPES = dict.fromkeys(
+    _FILES,
+    Shape(rf'{{"timestamp": {WHOLE}, "input_length": {WHOLE}, "output_length": {WHOLE}, "hash_ids": {IDS}}}'),
+)
 _SYNTHETIC_END = 1_022_025  # ms, the last arrival of the published file
 
 
@@ -62,7 +67,7 @@ def _write(folder: Path, name: str, rows: int, file: _File) -> None:
     next_id = file.common
     own = Arrivals(0, _SYNTHETIC_END, FLAT)
     steps = _Steps(draws, file.step)
-    with Lines(folder / name) as lines:
+    with Lines(folder / name, SHAPES[name]) as lines:
         for start, stop in chunks(rows, _PROMPTS_AT_ONCE):
             count = stop - start
             times = steps.take(count) if file.step else own.chunk(draws, start, stop, rows)

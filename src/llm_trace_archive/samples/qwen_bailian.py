@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .conversations import growing, interleaved, shared_blocks
-from .distributions import FLAT, Arrivals, Tokens, lognormal, scaled
-from .draws import Draws, chunks
-from .spell import Lines, chosen, ids, json_object, python_float, quoted, whole
+from .kit.conversations import growing, interleaved, shared_blocks
+from .kit.distributions import FLAT, Arrivals, Tokens, lognormal, scaled
+from .kit.draws import Draws, chunks
+from .kit.shape import FLOAT, IDS, WHOLE, Shape
+from .kit.spell import Lines, chosen, ids, json_object, python_float, quoted, whole
 
 BLOCK = 16
 _PROMPTS_AT_ONCE = 1 << 13
@@ -55,6 +56,15 @@ _FILES = {
         43011, lognormal(4540, 5748, 65536), lognormal(469, 808, 16384), {"coder": 1}, lognormal(1.8, 2.8, 40)
     ),
 }
+_SHAPE = Shape(
+    rf'{{"chat_id": {WHOLE}, "parent_chat_id": (-1|{WHOLE}), "timestamp": {FLOAT}, "input_length": {WHOLE}, '
+    rf'"output_length": {WHOLE}, "type": "[a-z]+", "turn": {WHOLE}, "hash_ids": {IDS}}}',
+    published=(
+        '{"chat_id": 0, "parent_chat_id": -1, "timestamp": 0.0, "input_length": 502, "output_length": 1494, '
+        '"type": "thinking", "turn": 1, "hash_ids": [0, 1, 31]}',
+    ),
+)
+SHAPES = dict.fromkeys(_FILES, _SHAPE)
 
 
 def generate(folder: Path, rows: int) -> None:
@@ -66,7 +76,7 @@ def generate(folder: Path, rows: int) -> None:
 def _write(folder: Path, name: str, rows: int, file: _File) -> None:
     draws = Draws("qwen-bailian", name)
     next_id = 0
-    with Lines(folder / name) as lines:
+    with Lines(folder / name, SHAPES[name]) as lines:
         for start, stop in chunks(rows, _PROMPTS_AT_ONCE):
             count = stop - start
             turns = interleaved(draws, count, file.turns)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .conversations import interleaved
-from .distributions import Arrivals, by_percent, hours, lognormal, scaled
-from .draws import Draws, Ints, chunks, mixed
-from .spell import Lines, Text, chosen, ids, json_object, quoted, whole
+from .kit.conversations import interleaved
+from .kit.distributions import Arrivals, by_percent, hours, lognormal, scaled
+from .kit.draws import Draws, Ints, chunks, mixed
+from .kit.shape import IDS, WHOLE, Shape
+from .kit.spell import Lines, Text, chosen, ids, json_object, quoted, whole
 
 REQUESTS = "0_trace.jsonl"
 ROWS = {
@@ -29,6 +30,18 @@ _FILES = {
     "history": "3_history.jsonl",
     "user_input": "4_user_input.jsonl",
     "web_search": "5_web_search.jsonl",
+}
+SHAPES = {
+    REQUESTS: Shape(
+        rf'{{"timestamp": "{WHOLE}", "input_length": {WHOLE}, "output_length": {WHOLE}, '
+        rf'"hash_ids": {{"sys_prompt": {IDS}, "passages_ids": {IDS}, "history": {IDS}, "web_search": {IDS}, '
+        rf'"user_input": {IDS}}}, "session_id": "[0-9a-z_-]+"}}',
+        tail="\n\n",
+    ),
+    **{
+        name: Shape(rf'{{"{component}_id": {WHOLE}, "token_length": {WHOLE}}}', tail="\n\n")
+        for component, name in _FILES.items()
+    },
 }
 _IN_ORDER_OF_IDS = ("passage", "sys_prompt", "history", "web_search", "user_input")
 
@@ -93,13 +106,13 @@ def generate(folder: Path, rows: int) -> None:
         _write_pool(folder / name, pools[kind])
     draws = Draws("ragpulse", REQUESTS)
     requests = max(4, count[REQUESTS])  # two a week, or there is no reset
-    with Lines(folder / REQUESTS, tail="\n\n") as lines:
+    with Lines(folder / REQUESTS, SHAPES[REQUESTS]) as lines:
         for index, times, sessions in _requests(draws, requests):
             lines.write(_prompts(draws, pools, index, requests, whole(times), sessions))
 
 
 def _write_pool(path: Path, pool: _Pool) -> None:
-    with Lines(path, tail="\n\n") as lines:
+    with Lines(path, SHAPES[path.name]) as lines:
         for start, stop in chunks(pool.size):
             numbers = np.arange(pool.first + start, pool.first + stop)
             texts = {f"{pool.kind}_id": whole(numbers), "token_length": whole(pool.lengths(numbers))}

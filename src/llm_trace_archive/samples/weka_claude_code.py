@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .distributions import by_percent, lognormal
-from .draws import Draws
+from .kit.distributions import by_percent, lognormal
+from .kit.draws import Draws
+from .kit.shape import Shape
 
+SHAPES: dict[str, Shape] = {}  # not files of lines
 BLOCK = 64
 # Requests a session, and seconds of the service, as the upstream's README has them; what is not there, as the files do.
 _REQUESTS = by_percent({0: 3, 25: 19, 50: 48, 75: 101, 99: 400, 100: 1178})

@@ -1,0 +1,63 @@
+"""The results of checks: lines for people, JSON by `schemas/validation.schema.json`, JUnit XML for CI."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from ..core.files import write_output
+from .result import Result
+
+Results = Mapping[str, Sequence[Result]]
+FIGURES = ("relations", "expectations", "published", "provenance")
+
+
+def write_json(path: Path, results: Results, version: str) -> None:
+    """Every result of every subject (a workload, or the package), those that hold too. Raises BadUse."""
+    told = {"version": version, "findings": count(results), "results": as_json(results)}
+    write_output(path, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+
+
+def count(results: Results) -> int:
+    """Results that do not hold."""
+    return sum(not each.holds for found in results.values() for each in found)
+
+
+def as_json(results: Results) -> list[dict[str, Any]]:
+    """Each result as an object of `schemas/validation.schema.json`."""
+    return [
+        {"subject": subject, **asdict(each), "rows": [{"row": row, "value": value} for row, value in each.rows],
+         "holds": each.holds}
+        for subject, found in results.items() for each in found
+    ]  # fmt: skip
+
+
+def write_junit(path: Path, results: Results) -> None:
+    """A test suite a subject, a test case a result. Raises BadUse."""
+    suites = ElementTree.Element("testsuites", name="llm-traces validate")
+    for subject, found in results.items():
+        failures = str(sum(not each.holds for each in found))
+        suite = ElementTree.SubElement(suites, "testsuite", name=subject, tests=str(len(found)), failures=failures)
+        for each in found:
+            case = ElementTree.SubElement(suite, "testcase", classname=f"{subject}.{each.check}", name=each.name)
+            if not each.holds:
+                ElementTree.SubElement(case, "failure", message=str(each))
+    write_output(path, ElementTree.tostring(suites, encoding="unicode") + "\n")
+
+
+def result_lines(subject: str, results: Iterable[Result]) -> Iterator[str]:
+    """A line a figure and a line a finding; other checks that hold are counted."""
+    yield f"\n{subject}"
+    for family, found in itertools.groupby(results, key=lambda each: each.check):
+        held = 0
+        for result in found:
+            held += result.holds
+            if family in FIGURES or not result.holds:
+                yield f"  {'ok     ' if result.holds else 'DIFFERS'}  {family:<12}  {result}"
+        if family not in FIGURES:
+            yield f"  {'ok     ' if held else '       '}  {family:<12}  {held} checks hold"

@@ -1,0 +1,60 @@
+"""What one check found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..core.table import shown
+
+Value = float | int | str
+NOTHING = "no values"
+ROWS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found: the value expected, the largest difference that agrees, and the value found.
+
+    check   the family: package, integrity, schema, rows, keys, relations, expectations, published or provenance
+    source  who says what is expected
+    column  the column it is about, or empty
+    rows    the first rows that offend, each (0-based number, value)
+    """
+
+    check: str
+    name: str
+    expected: Value
+    tolerance: float
+    found: Value
+    source: str
+    column: str = ""
+    rows: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value found agrees with the one expected."""
+        if isinstance(self.expected, str) or isinstance(self.found, str):
+            return self.expected == self.found
+        return abs(self.found - self.expected) <= self.tolerance
+
+    def __str__(self) -> str:
+        within = f" ± {self.tolerance:g}" if self.tolerance else ""
+        shown = "".join(f", row {row:,}: {value}" for row, value in self.rows)
+        return (
+            f"{self.name}: expected {plain(self.expected)}{within}, found {plain(self.found)}{shown}  ({self.source})"
+        )
+
+
+def plain(value: Value) -> str:
+    """A value for people."""
+    return value if isinstance(value, str) else f"{value:,.10g}" if isinstance(value, float) else f"{value:,}"
+
+
+def first_rows(mask: pa.Array, values: pa.Array, start: int, known: tuple[tuple[int, str], ...] = ()) -> Any:
+    """`known` and the first rows of a mask, as `Result.rows` shows them; `start` is the number of the first row."""
+    found = pc.indices_nonzero(pc.fill_null(mask, False)).slice(0, ROWS_SHOWN - len(known)).to_pylist()
+    return (*known, *((start + index, shown(values[index])) for index in found))

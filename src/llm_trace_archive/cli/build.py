@@ -1,0 +1,147 @@
+"""`llm-traces build`, `validate`, `restore`, `pin` and `describe`: tables, their proof and the lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..core.errors import FINDINGS, Problem
+from ..core.settings import cache_folder
+from .options import Mirror, Names, Offline, archive_of
+
+app = typer.Typer()
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    names: Names = None,
+    mirror: Mirror = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Workloads built at a time.")] = 1,
+    offline: Offline = False,
+    accept_unpinned: Annotated[
+        bool, typer.Option("--accept-unpinned", help="Also take files whose recipe has no pin; the lock records it.")
+    ] = False,
+) -> None:
+    """Build workloads from their pinned upstream files, prove and check them, and write the lock."""
+    from ..lock.build import Built, build_all
+    from ..lock.describe import describe
+    from ..upstream.sources import Sources
+    from .progress import Progress
+
+    archive = archive_of(context)
+    workloads = archive.select(names or ())
+    with Progress() as progress:
+        sources = Sources(
+            cache=cache_folder(),
+            mirror=mirror,
+            offline=offline,
+            on_progress=progress.bytes,
+            accept_unpinned=accept_unpinned,
+        )
+        results = build_all(archive, workloads, sources, jobs, progress.done)
+    built = [each for each in results if isinstance(each, Built)]
+    problems = [each for each in results if isinstance(each, Problem)]
+    if built:
+        describe(archive, built)
+    for told in dict.fromkeys(map(str, problems)):  # one cause may keep several
+        typer.echo(f"\n{told}", err=True)
+    typer.echo(
+        f"\n{len(built)} built, {len(problems)} not built"
+        + (f": {', '.join(dict.fromkeys(p.subject for p in problems))}" if problems else "")
+    )
+    if problems:
+        raise typer.Exit(max(problem.exit_code for problem in problems) if not built else FINDINGS)
+
+
+@app.command()
+def validate(
+    context: typer.Context,
+    names: Names = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also restore the upstream, and build anew where the upstream is at hand.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results as JUnit XML.")] = None,
+    mirror: Mirror = None,
+) -> None:
+    """Check what is here: integrity, schema, rows, relations, expectations and published figures, all findings."""
+    from ..checks.report import write_json, write_junit
+    from ..lock.validate import REBUILT, validate_package
+    from ..lock.validate import validate as check
+    from ..upstream.sources import Sources
+    from .terminal import print_results
+
+    archive = archive_of(context)
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=True) if deep else None
+    workloads = [each for each in archive.select(names or ()) if names or archive.is_present(each)]
+    absent = [each for each in workloads if not archive.is_present(each)]
+    results = {"package": print_results("package", validate_package(archive))}
+    for each in workloads:
+        if each not in absent:
+            results[str(each)] = print_results(str(each), check(archive, each, sources))
+            if deep and not any(result.name == REBUILT for result in results[str(each)]):
+                typer.echo("  not checked: the way here again; the upstream is neither in the cache nor in the mirror")
+    for each in absent:
+        typer.echo(f"{each}: not here; next: llm-traces get {each}", err=True)
+    if json:
+        write_json(json, results, __version__)
+    if junit:
+        write_junit(junit, results)
+    bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
+    typer.echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
+    if wrong := [name for name, found in results.items() if name != "package" and not all(r.holds for r in found)]:
+        typer.echo(
+            f"next: llm-traces build {' '.join(wrong)}, which puts right files in their place; then validate again"
+        )
+    if bad:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="TRACE/WORKLOAD")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to: a file, or a folder for its files.")
+    ],
+    derived: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Write this file, which the upstream derived from the workload.")
+    ] = None,
+) -> None:
+    """Write the upstream file of a workload again, byte for byte, and compare it with its pin."""
+    from ..convert.restore import restore_to
+
+    archive = archive_of(context)
+    workloads = archive.select([name])
+    if len(workloads) != 1:
+        raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
+    for path, each, digest in restore_to(archive, workloads[0], output, derived):
+        inside = each.file.container or (each.file.name if each.compression else "")
+        verdict = f"as in {inside}" if inside else "as pinned" if each.pin else "unpinned"
+        typer.echo(f"{path}  sha256 {digest}  {verdict}")
+
+
+@app.command()
+def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Offline = False) -> None:
+    """Fetch upstream files as they are now, show how their pins differ, and write the pins into the recipes."""
+    from ..upstream.renew import pin as renew
+    from ..upstream.sources import Sources
+
+    archive = archive_of(context)
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
+    found = renew(archive, archive.select(names or ()), sources, typer.echo)
+    for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.changed}):
+        typer.echo(f"{recipe}: written; review it with git diff {recipe}, then llm-traces build {Path(recipe).stem}")
+
+
+@app.command()
+def describe(context: typer.Context) -> None:
+    """Write datapackage.json and the generated parts of the README anew from recipes, schemas and lock."""
+    from ..lock.describe import describe as write
+
+    package = write(archive_of(context))
+    typer.echo(f"datapackage.json: {len(package['resources'])} resources")

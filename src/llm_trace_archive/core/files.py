@@ -1,0 +1,146 @@
+"""Files: their hashes, and the one place that writes them so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import BadUse
+
+ABANDONED = 60  # seconds after which an unfinished link is taken for that of a killed process
+HASHES = ("sha256", "git_blob")  # kinds of hash that a recipe can pin a file by
+
+
+def hash_file(path: Path, kind: str = "sha256") -> tuple[str, int]:
+    """Return a file's hash in hex and its size in bytes, both of the bytes that were read. Raises OSError.
+
+    kind  "sha256", "md5", or "git_blob": git's object id, sha1 over "blob <size>", a zero byte and the content
+    """
+    with path.open("rb") as content:
+        if kind != "git_blob":
+            return hashlib.file_digest(content, kind).hexdigest(), content.tell()
+        head = f"blob {os.fstat(content.fileno()).st_size}\0".encode()
+        found = hashlib.file_digest(content, lambda: hashlib.sha1(head, usedforsecurity=False))
+        return found.hexdigest(), content.tell()
+
+
+def hash_name(kind: str) -> str:
+    """Return the name of a kind of hash as messages spell it."""
+    return kind.replace("_", " ")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path`; when the block succeeds, it replaces `path` at once.
+
+    If the block raises, the temporary file is removed and `path` keeps its old content. Raises OSError.
+    """
+    with temporary(path) as part:
+        yield part
+        move(part, path)
+
+
+@contextlib.contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Yield a new, empty file beside `path`, which is removed after the block unless it was moved.
+
+    It is locked while the block runs, so that a later call knows the files that killed processes left, and removes
+    them. Links are never followed. Raises OSError.
+    """
+    prefix = f".{path.name[:100]}."
+    for left in path.parent.glob(f"{glob.escape(prefix)}*.part"):
+        _remove_abandoned(left)
+    while True:
+        part = path.with_name(f"{prefix}{secrets.token_hex(4)}.part")
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if part.exists():  # not taken for abandoned before it was locked
+                yield part
+                return
+        finally:
+            part.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _remove_abandoned(part: Path) -> None:
+    with contextlib.suppress(OSError):  # held by its process, or gone
+        handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+        finally:
+            os.close(handle)
+
+
+def replace_link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to `target` at once, replacing what is there. Raises OSError."""
+    if path.is_symlink() and str(path.readlink()) == target:
+        return
+    prefix = f".{path.name[:100]}."
+    for left in path.parent.glob(f"{glob.escape(prefix)}*.link"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.lstat().st_mtime > ABANDONED:
+                left.unlink()
+    link = path.with_name(f"{prefix}{secrets.token_hex(4)}.link")
+    link.symlink_to(target)
+    move(link, path)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same folder waiting while the block runs. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def move(file: Path, path: Path) -> None:
+    """Flush a finished file or folder to disk and rename it to `path`, replacing a file there. Raises OSError."""
+    if not file.is_symlink():
+        sync(file)
+    os.replace(file, path)  # noqa: PTH105 (named for what it is: atomic)
+
+
+def sync(path: Path) -> None:
+    """Flush what was written to a file or a folder to disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file's text at once; a file that holds this text already is left alone. Raises OSError."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write text where the user asked for it: replace a file at once, or write to a device or a pipe as it is.
+
+    Raises BadUse if `path` can't be written; an existing file then keeps its content.
+    """
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            path.write_text(text, encoding="utf-8")  # a device can't be replaced, nor read first
+        else:
+            replace_text(path.resolve(), text)
+    except OSError as error:
+        raise BadUse(
+            str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
+        ) from None

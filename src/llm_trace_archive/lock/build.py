@@ -1,0 +1,253 @@
+"""The whole build of a workload on one page: fetch, verify, parse, canonicalise, write, prove, check, hand over."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..core.archive import Archive
+from ..core.errors import BadUpstream, BadUse, Problem
+from ..core.files import hash_file, replacing, temporary
+from ..core.recipe import UpstreamFile, Workload
+from ..core.table import Table
+from ..upstream.sources import Sources
+
+
+@dataclass(frozen=True)
+class Built:
+    """A checked Parquet file: its sha256 (hex), size in bytes, and the facts about its rows that the lock keeps."""
+
+    workload: Workload
+    sha256: str
+    bytes: int
+    upstream_bytes: int
+    facts: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
+    """Build a workload into the archive's data folder. Raises Problem; the old content then stays as it was."""
+    from ..core import links
+
+    originals = _fetch(workload, sources)
+    path = archive.root / workload.path
+    with _refusing_bad_disks(path), temporary(path) as part:
+        built = _make(archive, workload, part, originals, sources)
+        _agree_with_lock(archive, built)
+        links.store(archive.root, workload.path, part, built.sha256, built.bytes)
+    return built
+
+
+def build_file(
+    archive: Archive,
+    workload: Workload,
+    target: Path,
+    sources: Sources,
+    accept: Callable[[Built], None] = lambda built: None,
+) -> Built:
+    """Build a workload into any file, which appears only when it is complete and checked.
+
+    accept  called with what was built before it is put in place; raises Problem to refuse it
+
+    Raises Problem; `target` is then as it was.
+    """
+    originals = _fetch(workload, sources)
+    with _refusing_bad_disks(target), replacing(target) as part:
+        built = _make(archive, workload, part, originals, sources)
+        accept(built)
+    return built
+
+
+def build_all(
+    archive: Archive,
+    workloads: list[Workload],
+    sources: Sources,
+    jobs: int = 1,
+    on_done: Callable[[Workload, Built | Problem], None] | None = None,
+) -> list[Built | Problem]:
+    """Build workloads, `jobs` at a time; one that fails does not keep the others. Results in the order given."""
+    results: dict[str, Built | Problem] = {}
+    stop = sources.stop or threading.Event()
+    sources = replace(sources, stop=stop)
+
+    def one(workload: Workload) -> Built | Problem:
+        try:
+            return build(archive, workload, sources)
+        except Problem as problem:
+            if problem.subject in {
+                file.trace for file in workload.files
+            }:  # fetching knows files of traces, not workloads
+                problem.subject = str(workload)
+            return problem
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = {pool.submit(one, workload): workload for workload in workloads}
+        try:
+            for future in as_completed(futures):
+                results[str(futures[future])] = future.result()
+                if on_done:
+                    on_done(futures[future], future.result())
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [results[str(workload)] for workload in workloads]
+
+
+def _fetch(workload: Workload, sources: Sources) -> dict[str, Path]:
+    from ..convert.formats.registry import tools
+
+    tools(workload)  # what is not installed is told before anything is fetched
+    return {file.name: sources.get(file) for file in workload.files}
+
+
+@contextmanager
+def _refusing_bad_disks(target: Path) -> Iterator[None]:
+    """Turn a disk's refusal to hold `target` into a BadUse."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno is None:  # not of the disk
+            raise
+        where = error.filename or target.parent
+        raise BadUse(
+            str(target.parent),
+            f"can't be written: {error.strerror or error}",
+            path=str(where),
+            kept="nothing half-written; what was there before is untouched",
+            next="make room or mend the permissions, then run the same command again",
+        ) from None
+
+
+def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[str, Path], sources: Sources) -> Built:
+    import pyarrow as pa
+
+    from ..convert.canonicalise import Canonicaliser
+    from ..convert.formats.registry import opened, tools
+    from ..convert.restore import prove
+    from ..convert.write import ParquetSink
+
+    canonicaliser = Canonicaliser(workload, archive.schema(workload))
+    files: list[dict[str, Any]] = []
+    shared: dict[str, Any] = {}
+    with ParquetSink(part, canonicaliser.schema) as sink:
+        for each in opened(workload, originals):
+            file, found = each.file, each.layout
+            before = canonicaliser.rows
+            for batch in canonicaliser.table(file, found, each.batches):
+                if sources.stop and sources.stop.is_set():
+                    raise KeyboardInterrupt
+                sink.write(batch)
+            files.append({"name": file.name, "rows": canonicaliser.rows - before})
+            if found.told() != shared:  # a layout stands once for all the files in a row that share it
+                shared = files[-1]["layout"] = found.told()
+        sink.metadata = {"trace": workload.trace, "workload": workload.name, "files": files}
+    if workload.restores:
+        prove(workload, part, originals)
+    table = Table(part)
+    _check_figures(workload, table)
+    with part.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Built(
+        workload,
+        sha256,
+        part.stat().st_size,
+        sum(path.stat().st_size for path in originals.values()),
+        facts(table),
+        {
+            "recipe": f"recipes/{workload.trace}.toml",
+            "recipeDigest": workload.digest,
+            "pins": _pins(workload, originals),
+            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | tools(workload),
+        },
+    )
+
+
+def _pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What the files were; of a list the sum, for its lines are in the list.
+
+    `contents` is the sha256 of what `sha256sum` prints for the files of a list, in their order.
+    """
+    pins = [_pin(file, originals[file.name]) for file in workload.files]
+    if workload.listed is None:
+        return pins
+    sums = "".join(f"{pin['sha256']}  {pin['file']}\n" for pin in pins)
+    return [
+        {
+            "list": workload.listed.path,
+            "sha256": workload.listed.sha256,
+            "files": len(pins),
+            "bytes": sum(pin["bytes"] for pin in pins),
+            "contents": hashlib.sha256(sums.encode()).hexdigest(),
+        }
+    ]
+
+
+def _pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
+    sha256, size = (file.sha256, path.stat().st_size) if file.sha256 else hash_file(path)
+    pin = {"file": file.name, "url": file.url, "sha256": sha256, "bytes": size}
+    if file.git_blob:
+        pin["git_blob"] = file.git_blob
+    return pin if file.pin else pin | {"unpinned": True}
+
+
+def _check_figures(workload: Workload, table: Table) -> None:
+    from ..checks.figures import figures
+
+    broken = [figure for figure in figures(workload, table) if not figure.holds]
+    if broken:
+        raise BadUpstream(
+            str(workload),
+            "the table does not show what its recipe says",
+            found="\n".join(str(figure) for figure in broken),
+            next=f"mend the recipe if it is wrong: recipes/{workload.trace}.toml; nothing was built",
+        )
+
+
+def facts(table: Table) -> dict[str, Any]:
+    """Return the facts about a table's rows that the lock keeps, so that `list` and `info` need no data."""
+    import pyarrow.compute as pc
+
+    found: dict[str, Any] = {"rows": table.rows}
+    for name in ("arrival_us", "sampled_us"):
+        if name in table.names:
+            ends = pc.min_max(table.column(name)).as_py()
+            found |= {"first_us": ends["min"], "last_us": ends["max"]}
+    if "failed" in table.names:  # a table of requests
+        for name in ("input_tokens", "output_tokens"):
+            found[name] = pc.sum(table.column(name)).as_py()
+        failed = table.column("failed")
+        found["failures"] = pc.sum(failed).as_py() if failed.null_count < table.rows else None
+        for name in ("session_id", "hash_ids", "latency_us", "ttft_us"):
+            # Row group by row group, as lists may be long.
+            found[f"has_{name}"] = any(batch.column(0).null_count < len(batch) for _, batch in table.groups([name]))
+            if name == "session_id" and found["has_session_id"]:
+                found["sessions"] = len(table.flat(name).unique())
+    return found
+
+
+def _agree_with_lock(archive: Archive, built: Built) -> None:
+    """Same recipe and pins must give the same bytes: if they don't, the lock stays and the difference is told."""
+    locked = archive.locked.get(str(built.workload))
+    if not locked or locked["hash"] == f"sha256:{built.sha256}":
+        return
+    provenance = locked["provenance"]
+    if (
+        provenance["recipeDigest"] == built.provenance["recipeDigest"]
+        and provenance["tools"] == built.provenance["tools"]
+    ):
+        raise BadUpstream(
+            str(built.workload),
+            "the bytes built are not those of the lock, though recipe, pins and tools are the same",
+            expected=locked["hash"],
+            got=f"sha256:{built.sha256}",
+            next="report this: the build must be deterministic; what was there before is untouched",
+        )

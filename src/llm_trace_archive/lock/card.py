@@ -1,0 +1,113 @@
+"""The dataset card's part that `load_dataset` reads: which files make which config and split.
+
+It stands in README.md for everyone, and in `.huggingface.yaml` for one clone. The latter is needed because `datasets`
+finds its cache for a local folder by the card alone: what was got since, or another clone of the same name, would be
+answered with the rows of the first load. It names what is here, and changes when that changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from ..core.archive import Archive
+from ..core.files import replace_text
+
+LOCAL = ".huggingface.yaml"
+NOTE = "# Written by llm-traces for this clone: what is here. Not part of the archive.\n"
+
+
+def front_matter(archive: Archive, package: Mapping[str, Any]) -> str:
+    """The YAML at the top of README.md, for all that the lock lists."""
+    resources = package["resources"]
+    licences = sorted({each["licenses"][0]["name"] for each in resources})
+    found = {
+        "pretty_name": package["title"],
+        "license": "other",
+        "license_name": "mixed",
+        "license_link": "LICENSE.txt",
+        "tags": [
+            "llm-serving",
+            "request-trace",
+            "workload",
+            "prefix-caching",
+            *(f"license:{each}" for each in licences),
+        ],
+    }
+    configs = _configs(archive, resources)
+    return _yaml(found | {"configs": configs} if configs else found)
+
+
+def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
+    """Bring this clone's own card up to date with what is here, and with the paths in `arriving`. Raises OSError."""
+    path = archive.root / LOCAL
+    resources = [*archive.lock.get("resources", ()), *_unlocked(archive)]
+    here = [each for each in resources if each["path"] in arriving or (archive.root / each["path"]).exists()]
+    if here:
+        replace_text(path, NOTE + _yaml({"configs": _configs(archive, here, str(archive.root))}))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _unlocked(archive: Archive) -> Iterator[dict[str, str]]:
+    """What `_configs` asks of a resource, for workloads that `datalad get` may bring though no lock has them yet."""
+    locked = archive.locked
+    for each in archive.select():
+        if str(each) not in locked:
+            yield {
+                "trace": each.trace,
+                "workload": each.name,
+                "table": each.table,
+                "path": each.path,
+                "hash": f"recipe:{each.digest}",
+            }
+
+
+def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: str = "") -> list[dict[str, Any]]:
+    """A config over all requests with the canonical columns, and one a trace with all its columns, a split a workload.
+
+    A table that is not requests has another schema, and a config has one: so it is a config of its own.
+    """
+    configs: list[dict[str, Any]] = []
+    requests = [each for each in resources if each["table"] == "request"]
+    if requests:
+        # Patterns, not paths: a path whose content is absent breaks the config, a pattern without a match is skipped.
+        paths = [f"{each['path']}*" for each in requests]
+        schema = json.loads((archive.root / "schemas/request.json").read_text(encoding="utf-8"))
+        configs.append(
+            {
+                "config_name": "default",
+                "description": _content(requests, place),
+                "data_files": [{"split": "train", "path": paths}],
+                "columns": [field["name"] for field in schema["fields"]],
+            }
+        )
+    named: dict[str, list[Mapping[str, Any]]] = {}
+    for each in resources:
+        name = each["trace"] if each["table"] == "request" else f"{each['trace']}-{each['workload']}"
+        named.setdefault(name, []).append(each)
+    for name, group in named.items():
+        splits = [{"split": _split(each["workload"]), "path": each["path"]} for each in group]
+        configs.append({"config_name": name, "description": _content(group, place), "data_files": splits})
+    return configs
+
+
+def _split(workload: str) -> str:
+    """A workload's name as a split's; `datasets` keeps "all" for the union of all splits."""
+    return "train" if workload == "all" else workload.replace("-", "_")
+
+
+def _content(resources: Sequence[Mapping[str, Any]], place: str) -> str:
+    """Changes when a file does, and with it the key of the cache of `datasets`."""
+    digest = hashlib.sha256(place.encode())
+    for each in resources:
+        digest.update(f"{each['path']} {each['hash']}\n".encode())
+    return f"content {digest.hexdigest()[:16]}"
+
+
+def _yaml(value: Mapping[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120))

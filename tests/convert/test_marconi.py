@@ -1,0 +1,427 @@
+"""Marconi: members of a gzip tar as upstream files, prefix-block ids from token ids, and what is derived from them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_trace_archive.convert.blocks import BlockIds
+from llm_trace_archive.convert.formats import tar
+from llm_trace_archive.convert.restore import held_files, restore_to
+from llm_trace_archive.convert.spelling import spell_number
+from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.core.errors import BadUpstream, BadUse, Problem
+from llm_trace_archive.core.recipe import UpstreamFile, Workload
+from llm_trace_archive.demo.lookalikes import sample_archive
+from llm_trace_archive.lock.build import build
+from llm_trace_archive.lock.describe import describe
+from llm_trace_archive.upstream.sources import Sources
+from support.golden import assert_golden
+from support.programs import ROOT
+
+NAME = "lmsys_sps=1_nums=100.jsonl"
+ROW = {
+    "session_id": 0, "turn_id": 0, "ts": 0.0, "num_input_tokens": 3, "num_output_tokens": 2,
+    "input_tokens": [1, 5, 7], "output_tokens": [1, 9],
+}  # fmt: skip
+
+
+# -- prefix-block ids -------------------------------------------------------------------------------------------------
+
+PROMPTS = st.lists(st.lists(st.integers(0, 2) | st.integers(0, 2**31 - 1), max_size=12), max_size=12)
+
+
+def naive(prompts: list[list[int]], block: int) -> list[list[int]]:
+    """Numbers of the leading tokens up to the end of each block, by first appearance."""
+    seen: dict[tuple[int, ...], int] = {}
+    every = []
+    for prompt in prompts:
+        ends = [min(start + block, len(prompt)) for start in range(0, len(prompt), block)]
+        every.append([seen.setdefault(tuple(prompt[:end]), len(seen)) for end in ends])
+    return every
+
+
+@settings(max_examples=300, deadline=None)
+@given(PROMPTS, st.integers(1, 5), st.integers(1, 4))
+def test_block_ids_are_equal_where_leading_blocks_are(prompts: list[list[int]], block: int, chunk: int) -> None:
+    ids = BlockIds(block)
+    found: list[list[int]] = []
+    for start in range(0, len(prompts), chunk):
+        # A slice of an array, as batches are.
+        part = pa.array([[7], *prompts[start : start + chunk]], pa.list_(pa.int64())).slice(1)
+        found += ids(part).to_pylist()
+    assert found == naive(prompts, block)
+
+
+@settings(max_examples=100, deadline=None)
+@given(PROMPTS, st.integers(0, 2**31 - 1))
+def test_block_ids_tell_no_token(prompts: list[list[int]], key: int) -> None:
+    other = [[token ^ key for token in prompt] for prompt in prompts]
+    kind = pa.list_(pa.int32())
+    assert BlockIds(2)(pa.array(prompts, kind)) == BlockIds(2)(pa.array(other, kind))
+
+
+def test_a_million_blocks_keep_apart() -> None:
+    tokens = pa.array(range(1_000_000), pa.int32())
+    prompts = pa.ListArray.from_arrays(pa.array(range(1_000_001), pa.int32()), tokens)
+    assert BlockIds(16)(prompts).flatten().to_pylist() == list(range(1_000_000))
+
+
+# -- look-alikes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Archive, Path]:
+    """A built archive of look-alikes, and their tar."""
+    home = tmp_path_factory.mktemp("marconi")
+    source = Archive(ROOT)
+    made = sample_archive(source, home / "archive", home / "mirror", "http://127.0.0.1:9", 900, ["marconi-kavier"])
+    sources = Sources(home / "cache", mirror=str(home / "mirror"), offline=True)
+    describe(made, [build(made, workload, sources) for workload in made.select()])
+    return made, home / "mirror" / "marconi" / "traces.tar.gz"
+
+
+def table(archive: Archive, name: str) -> dict[str, list[Any]]:
+    (workload,) = archive.select([name])
+    found: dict[str, list[Any]] = pq.read_table(archive.root / workload.path).to_pydict()
+    return found
+
+
+def contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path) as members:
+        for member in members:
+            if stream := members.extractfile(member):
+                yield member.name.rpartition("/")[2], stream.read()
+
+
+@pytest.mark.parametrize(("name", "members"), [("lmsys", 6), ("sharegpt", 6), ("swebench", 18)])
+def test_members_come_back(sample: tuple[Archive, Path], name: str, members: int, tmp_path: Path) -> None:
+    archive, path = sample
+    (workload,) = archive.select([f"marconi/{name}-tokens"])
+    expected = {key: content for key, content in contents(path) if key.startswith(name)}
+    assert len(expected) == members
+    written = {to.name: to.read_bytes() for to, _, _ in restore_to(archive, workload, tmp_path / "out")}
+    assert written == expected
+    assert [each.name for each in held_files(archive.root / workload.path)] == list(expected), "the tar's order"
+
+
+def test_samples_are_as_the_upstream_makes_them(sample: tuple[Archive, Path]) -> None:
+    for name, content in contents(sample[1]):
+        rows = [json.loads(line) for line in content.splitlines()]
+        assert content.decode() == "".join(f"{json.dumps(row)}\n" for row in rows)
+        assert [row["ts"] for row in rows] == sorted(row["ts"] for row in rows)
+        before: dict[int, list[int]] = {}
+        for row in rows:
+            assert len(row["input_tokens"]) == row["num_input_tokens"]
+            assert len(row["output_tokens"]) == row["num_output_tokens"]
+            assert (row["turn_id"] == 0) == (row["session_id"] not in before)
+            history = before.get(row["session_id"], [])
+            if not name.startswith("swebench"):
+                assert row["input_tokens"][: len(history)] == history
+            before[row["session_id"]] = row["input_tokens"] + row["output_tokens"]
+        assert len(before) >= 2
+
+
+@pytest.mark.parametrize("name", ["marconi/lmsys", "marconi/swebench", "marconi-kavier/all"])
+def test_requests(sample: tuple[Archive, Path], name: str) -> None:
+    archive, path = sample
+    (workload,) = archive.select([name])
+    found = table(archive, name)
+    rows, sweeps = [], []
+    for member, content in contents(path):
+        file = workload.upstream(member)
+        if file:
+            lines = [json.loads(line) for line in content.splitlines()]
+            rows += lines
+            sweeps += [({rule.column: rule.value for rule in file.rules if rule.value}, member)] * len(lines)
+    assert found["arrival_us"] == [round(row["ts"] * 1e6) for row in rows]
+    assert found["input_tokens"] == [row["num_input_tokens"] for row in rows]
+    assert found["output_tokens"] == [row["num_output_tokens"] for row in rows]
+    assert found["turn"] == [row["turn_id"] + 1 for row in rows]
+    assert found["hash_ids"] == naive([row["input_tokens"] for row in rows], 16)
+    assert found["sessions_per_second"] == [float(told["sessions_per_second"]) for told, _ in sweeps]
+    assert found["response_time_s"] == [
+        float(told["response_time_s"]) if "response_time_s" in told else None for told, _ in sweeps
+    ]
+    members = list(dict.fromkeys(member for _, member in sweeps))
+    assert found["segment"] == [members.index(member) for _, member in sweeps]
+    # One id a session of a sweep, and one session an id.
+    pairs = {(member, row["session_id"]) for (_, member), row in zip(sweeps, rows, strict=True)}
+    named = {(*pair, name) for pair, name in zip(
+        ((member, row["session_id"]) for (_, member), row in zip(sweeps, rows, strict=True)), found["session_id"],
+        strict=True)}  # fmt: skip
+    assert len(pairs) == len(named) == len(set(found["session_id"]))
+
+
+def test_kavier_is_all_of_marconi(sample: tuple[Archive, Path]) -> None:
+    archive, _ = sample
+    found = table(archive, "marconi-kavier/all")
+    parts = [table(archive, f"marconi/{name}") for name in ("lmsys", "sharegpt", "swebench")]
+    for column in ("arrival_us", "input_tokens", "output_tokens", "turn", "sessions_per_second", "response_time_s"):
+        assert found[column] == [value for part in parts for value in part[column]], column
+    assert len(set(found["session_id"])) == sum(len(set(part["session_id"])) for part in parts)
+    assert set(found["dataset"]) == {"lmsys", "sharegpt", "swebench"}
+    assert archive.recipe("marconi-kavier").derived_from == "marconi"
+
+
+def test_lock_says_what_may_be_passed_on(sample: tuple[Archive, Path]) -> None:
+    locked = sample[0].locked
+    assert {name for name, each in locked.items() if not each["redistribute"]} == {
+        "marconi/lmsys-tokens", "marconi/sharegpt-tokens", "marconi/swebench-tokens",
+    }  # fmt: skip
+    assert [name for name, each in locked.items() if each.get("derivedFrom") == "marconi"] == ["marconi-kavier/all"]
+    assert locked["marconi-kavier/all"]["sources"] == locked["marconi/lmsys"]["sources"]
+
+
+@pytest.mark.parametrize("name", ["marconi/lmsys", "marconi-kavier/all"])
+def test_tables_of_requests_hold_no_token_and_restore_nothing(sample: tuple[Archive, Path], name: str) -> None:
+    archive, _ = sample
+    (workload,) = archive.select([name])
+    assert not {"tokens", "ts"} & set(pq.read_schema(archive.root / workload.path).names)
+    with pytest.raises(BadUse, match="restores = false"):
+        next(restore_to(archive, workload, archive.root / "out"))
+
+
+# -- archives of our own ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_sweep(empty_archive: Archive) -> Archive:
+    """Recipes that expect one member."""
+    path = empty_archive.root / "recipes" / "marconi.toml"
+    path.write_text(path.read_text().replace("segments = 6", "segments = 1"))
+    return empty_archive
+
+
+def lines(*rows: dict[str, Any]) -> bytes:
+    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+
+
+def packed(*members: tuple[str | tarfile.TarInfo, bytes], kind: int = tarfile.USTAR_FORMAT) -> bytes:
+    """A gzip tar of members; a TarInfo is written as it is, whatever its size says."""
+    text = io.BytesIO()
+    for name, content in members:
+        info = tarfile.TarInfo(name) if isinstance(name, str) else name
+        if isinstance(name, str):
+            info.size = len(content)
+        text.write(info.tobuf(kind, "utf-8", "surrogateescape") + content + bytes(-len(content) % 512))
+    text.write(bytes(1024))
+    return gzip.compress(text.getvalue(), 1, mtime=0)
+
+
+def special(kind: bytes, name: str = "x", size: int = 0, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.linkname = kind, size, target
+    return info
+
+
+def built(archive: Archive, name: str, data: bytes, folder: Path) -> dict[str, list[Any]]:
+    path = folder / "mirror" / "marconi" / "traces.tar.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    sources = Sources(folder / "cache", mirror=str(folder / "mirror"), offline=True, accept_unpinned=True)
+    (workload,) = archive.select([name])
+    build(archive, workload, sources)
+    return table(archive, name)
+
+
+def test_times_come_back_as_python_writes_them(one_sweep: Archive, tmp_path: Path) -> None:
+    times = [1e-05, 9.9e-05, 1e-4, 0.1 + 0.2, 1 / 3, 5.0, 1e6 / 7, 12345678901.25, 342947498982.8189]
+    rows = [{**ROW, "ts": ts, "turn_id": n, "output_tokens": []} for n, ts in enumerate(times)]
+    found = built(one_sweep, "marconi/lmsys-tokens", packed((NAME, lines(*rows))), tmp_path)
+    assert found["ts"] == times
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
+def test_numbers_are_spelled_as_python_does(numbers: list[float]) -> None:
+    assert spell_number(pa.array(numbers, pa.float64()), "float").to_pylist() == [repr(each) for each in numbers]
+
+
+def test_members_lie_in_any_folder_and_others_are_left_alone(one_sweep: Archive, tmp_path: Path) -> None:
+    long = f"{'a' * 90}/{'b' * 90}/{NAME}"
+    for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        data = packed(("README", b"x" * 2000), ("d/._" + NAME, b"\0"), (long, lines(ROW)), ("e/z", b""), kind=kind)
+        assert built(one_sweep, "marconi/lmsys", data, tmp_path)["hash_ids"] == [[0]]
+
+
+def test_unpinned_is_refused_unless_accepted(archive: Archive, tmp_path: Path) -> None:
+    sources = Sources(tmp_path, offline=True)
+    for name in ("marconi/lmsys", "marconi-kavier/all"):
+        (workload,) = archive.select([name])
+        with pytest.raises(BadUpstream, match=r"marconi: traces.tar.gz is unpinned\n.*\n.*llm-traces pin marconi,"):
+            build(archive, workload, sources)
+
+
+GOOD = (NAME, lines(ROW))
+SYMLINK, DEVICE = special(tarfile.SYMTYPE, target="/etc/passwd"), special(tarfile.CHRTYPE)
+BAD: dict[str, bytes] = {
+    "path-leads-out": packed(GOOD, ("a/../../x", b"")),
+    "absolute-path": packed(GOOD, ("/etc/x", b"")),
+    "absolute-long-path": packed(GOOD, ("/" + "a" * 200, b""), kind=tarfile.PAX_FORMAT),
+    "symbolic-link": packed(GOOD, (SYMLINK, b"")),
+    "hard-link": packed(GOOD, (special(tarfile.LNKTYPE, target=NAME), b"")),
+    "device": packed(GOOD, (DEVICE, b"")),
+    "named-pipe": packed(GOOD, (special(tarfile.FIFOTYPE), b"")),
+    "sparse-file": packed(GOOD, (special(tarfile.GNUTYPE_SPARSE), b"")),
+    "odd-type": packed(GOOD, (special(b"V"), b"")),
+    "absurd-size": gzip.compress(special(tarfile.REGTYPE, size=1 << 40).tobuf(tarfile.GNU_FORMAT), mtime=0),
+    "negative-size": gzip.compress(special(tarfile.REGTYPE, size=-512).tobuf(tarfile.GNU_FORMAT), mtime=0),
+    "absurd-header": packed(GOOD, (special(tarfile.XHDTYPE, size=1 << 30), b"")),
+    "header-not-understood": packed(GOOD, (special(tarfile.XHDTYPE, size=9), b"99 size=1")),
+    "two-of-one-name": packed(GOOD, (f"other/{NAME}", lines(ROW))),
+    "none-is-wanted": packed(("sharegpt_sps=1_nums=100.jsonl", lines(ROW)), ("README", b"")),
+    "cut-off": gzip.compress(gzip.decompress(packed(GOOD))[:700], mtime=0),
+    "no-end": gzip.compress(gzip.decompress(packed(GOOD))[:1024], mtime=0),
+    "gzip-cut-off": packed(GOOD)[:-20],
+    "wrong-checksum": packed(GOOD)[:-8] + bytes(8),
+    "something-after-the-end": gzip.compress(gzip.decompress(packed(GOOD)) + b"x", mtime=0),
+    "header-overwritten": gzip.compress(gzip.decompress(packed(GOOD, ("x", b"")))[:1024] + b"x" * 512, mtime=0),
+    "not-gzip": gzip.decompress(packed(GOOD)),
+    "not-a-tar": gzip.compress(lines(ROW) * 10, mtime=0),
+    "html": b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n",
+    "other-keys": packed((NAME, lines({**ROW, "model": "x"}))),
+    "bad-row": packed((NAME, lines(ROW, {**ROW, "ts": "soon"}))),
+    "bad-token": packed((NAME, lines(ROW, {**ROW, "output_tokens": [1, 2**31]}))),
+    "turn-below-0": packed((NAME, lines(ROW, {**ROW, "turn_id": -1}))),
+    "session-below-0": packed((NAME, lines(ROW, {**ROW, "session_id": -1}))),
+    "no-rows": packed((NAME, b"")),
+    "other-spaces": packed((NAME, lines(ROW) + lines(ROW).replace(b", ", b","))),
+    "not-by-time": packed((NAME, lines({**ROW, "ts": 1.5}, ROW))),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_archives_are_refused_and_nothing_is_left(case: str, one_sweep: Archive, tmp_path: Path) -> None:
+    name = "marconi/lmsys" if case in ("not-by-time", "session-below-0") else "marconi/lmsys-tokens"
+    with pytest.raises(Problem) as caught:
+        built(one_sweep, name, BAD[case], tmp_path)
+    assert caught.value.exit_code == 1
+    assert_golden(f"marconi/{case}", str(caught.value), root=tmp_path)
+    assert [path for path in (one_sweep.root / "data").rglob("*") if path.is_file()] == []
+
+
+def test_absurdly_many_members_are_refused(one_sweep: Archive, tmp_path: Path) -> None:
+    data = packed(*((f"{number}", b"") for number in range(tar.MOST_MEMBERS + 1)))
+    with pytest.raises(BadUpstream, match="absurdly many members"):
+        built(one_sweep, "marconi/lmsys", data, tmp_path)
+
+
+def test_absurdly_large_archives_are_refused(
+    one_sweep: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar, "MOST_BYTES", 1 << 20)
+    with pytest.raises(BadUpstream, match=r"absurdly large\n  expected  at most 1,048,576 bytes unpacked"):
+        built(one_sweep, "marconi/lmsys", packed(*((f"{n}", bytes(400_000)) for n in range(3))), tmp_path)
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_members_are_streamed(tmp_path: Path) -> None:
+    """256 MiB pass in one member that is read and one that is skipped; a few MiB are held."""
+    size, path = 128 << 20, tmp_path / "x.tar.gz"
+    with gzip.open(path, "wb", 1) as stream:
+        for name in ("a", "b"):
+            stream.write(special(tarfile.REGTYPE, name, size).tobuf(tarfile.USTAR_FORMAT))
+            for _ in range(size >> 20):
+                stream.write(bytes(1 << 20))
+        stream.write(bytes(1024))
+    file = UpstreamFile("t", path.name, "https://example.org/x", None, None)
+    workload = Workload("t", "w", "T", "jsonl", "request", (file,), {}, {}, (), ())
+    tracemalloc.start()
+    read = [sum(map(len, iter(lambda: each.read(1 << 20), b""))) if each.name == "a" else 0  # noqa: B023
+            for each in tar.members(workload, file, path)]  # fmt: skip
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert read == [size, 0]
+    assert peak < 8 << 20
+
+
+PEAKS = """
+import sys, tracemalloc
+from pathlib import Path
+import pyarrow
+from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.lock.build import build
+from llm_trace_archive.upstream.sources import Sources
+root, home = Path(sys.argv[1]), Path(sys.argv[2])
+tracemalloc.start()
+for mirror in ("small", "large"):
+    sources = Sources(home / "cache", mirror=str(home / mirror), offline=True, accept_unpinned=True)
+    (workload,) = Archive(root).select(["marconi/lmsys-tokens"])
+    build(Archive(root), workload, sources)
+    print(pyarrow.default_memory_pool().max_memory() + tracemalloc.get_traced_memory()[1])
+"""
+
+
+def test_a_build_holds_blocks_and_row_groups_not_members(one_sweep: Archive, tmp_path: Path) -> None:
+    """110 MB more of a member, and hardly more memory at the peak, the proof included."""
+    ids = list(range(10_000, 42_000))
+    before, _, after = json.dumps({**ROW, "input_tokens": ids, "num_input_tokens": len(ids)}).partition('0, "ts": 0.0')
+    rows = [f'{before}{n}, "ts": {float(n)}{after}\n'.encode() for n in range(750)]
+    sizes = []
+    for name, count in (("small", 250), ("large", 750)):
+        content = b"".join(rows[:count])
+        sizes.append(len(content))
+        path = tmp_path / name / "marconi" / "traces.tar.gz"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(packed((NAME, content)))
+    run = [sys.executable, "-c", PEAKS, str(one_sweep.root), str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    small, large = map(int, done.stdout.split())
+    assert sizes[1] - sizes[0] > 110e6
+    assert large - small < 70e6
+
+
+# -- recipes ----------------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "tokens-neither-mapped-nor-dropped": ("marconi", "restores = false\n", ""),
+    "derived-from-nothing": ("marconi-kavier", 'derived_from = "marconi"', 'derived_from = "marcono"'),
+    "members-of-no-pattern": ("marconi", "={sessions_per_second}_nums", "={sessions per second}_nums"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_recipes_are_refused(case: str, empty_archive: Archive) -> None:
+    name, old, new = WRONG[case]
+    path = empty_archive.root / "recipes" / f"{name}.toml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(BadUse) as caught:
+        _ = empty_archive.recipes
+    assert_golden(f"marconi/recipe-{case}", str(caught.value))
+
+
+def test_columns_from_the_names_of_members_are_in_the_schemas(archive: Archive) -> None:
+    for workload in archive.select(["marconi", "marconi-kavier"]):
+        fields = {field["name"] for field in archive.schema(workload)["fields"]}
+        for file in workload.files:
+            for pattern in file.members:
+                assert set(re.findall(r"{(\w+)}", pattern)) <= fields
+                name = re.sub(r"{\w+}", "7.5", pattern)
+                assert file.member(name) is not None
+                assert file.member(f"._{name}") is None
+
+
+def test_pin_stands_once_for_all_workloads(empty_archive: Archive) -> None:
+    path = empty_archive.root / "recipes" / "marconi.toml"
+    pin = 'name = "traces.tar.gz"\nsha256 = "' + "0" * 64 + '"\nbytes = 700000000\n'
+    path.write_text(path.read_text().replace('name = "traces.tar.gz"\n', pin, 1))
+    for workload in empty_archive.select(["marconi", "marconi-kavier"]):
+        assert [(file.sha256, file.bytes) for file in workload.files] == [("0" * 64, 700_000_000)]

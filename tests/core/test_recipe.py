@@ -1,0 +1,109 @@
+"""Recipes: those of the archive, and wrong ones, which are refused by file, key and reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.core.errors import BadUse
+from support.golden import assert_golden
+
+
+def test_every_recipe_is_valid_and_has_its_schema(archive: Archive) -> None:
+    assert set(archive.recipes) >= {"burstgpt", "azure-2023", "mooncake", "ragpulse", "kavier"}
+    for workload in archive.select():
+        fields = [field["name"] for field in archive.schema(workload)["fields"]]
+        mapped = {rule.column for file in workload.files for rule in file.rules}
+        mapped |= {rule.rest for file in workload.files for rule in file.rules if rule.rest}
+        assert mapped <= set(fields), f"{workload} maps columns its schema lacks"
+
+
+def test_every_upstream_field_can_be_written_back(archive: Archive) -> None:
+    for workload in archive.select():
+        for file in workload.files if workload.restores else ():
+            restored = {rule.source for rule in file.rules if rule.restores}
+            assert restored == file.fields, f"{workload}: {file.name} loses {file.fields - restored}"
+
+
+def test_request_tables_start_with_the_canonical_columns(archive: Archive) -> None:
+    canonical = json.loads((archive.root / "schemas/request.json").read_text())["fields"]
+    for workload in archive.select():
+        if workload.is_requests:
+            fields = archive.schema(workload)["fields"][: len(canonical)]
+            assert [{**field, "source": ""} for field in fields] == [{**field, "source": ""} for field in canonical]
+
+
+def test_pins_are_those_of_the_real_files(archive: Archive, mirror: Path) -> None:
+    held = 0
+    for workload in archive.select():
+        for file in workload.files:
+            path = mirror / workload.trace / file.name
+            if path.exists():
+                held += 1
+                assert (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) == (file.sha256, file.bytes)
+    assert held >= 11
+
+
+def test_filtered_kavier_files_are_the_published_figures(archive: Archive, mirror: Path) -> None:
+    """Every number of the two filtered files stands as a published figure of the raw one."""
+    for kind, columns in {
+        "prefill": ("latency_us", "tokens_per_s"),
+        "decode": ("output_tokens", "latency_us", "median_output_rate"),
+    }.items():
+        path = mirror / "kavier" / f"filtered_{kind}.csv"
+        workload = archive.recipe("kavier").workload(kind)
+        told: dict[str, dict[str, float]] = {}
+        for figure in workload.published:
+            told.setdefault(figure.get("column", figure["figure"]), {}).update(figure["value"])
+        for line in path.read_text().splitlines()[1:]:
+            cells = line.split(",")[1 if kind == "prefill" else 0 :]
+            for column, cell in zip(columns, cells[1:], strict=True):
+                value = float(cell) * (1e6 if column == "latency_us" else 1)
+                assert told[column][cells[0]] == pytest.approx(value), (kind, column, cells[0])
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert any(sha256 in figure["source"] for figure in workload.published)
+
+
+WRONG = {
+    "unknown-key": ('[licence]\nspdx = "MIT"', '[licence]\nspdx = "MIT"\nshare = true'),
+    "missing-licence": ("redistribute = true\n", ""),
+    "wrong-pin": ('sha256 = "2c0fe13b913dd84b', 'sha256 = "2C0FE13B913DD84B'),
+    "unknown-unit": ('unit = "s"', 'unit = "seconds"'),
+    "two-sources": ('{ from = "gpu" }', '{ from = "gpu", value = "A10" }'),
+    "name-of-another": ('name = "kavier"\n', 'name = "kaviar"\n'),
+    "workload-twice": ('name = "decode"', 'name = "prefill"'),
+    "path-as-file-name": ('name = "raw_prefill.csv"', 'name = "../raw_prefill.csv"'),
+    "not-toml": ('name = "kavier"\n', "name = kavier\n"),
+    "published-without-source": ('tolerance = 0.0005, source = "filtered_decode.csv" }', "tolerance = 0.0005 }"),
+    "several": ('spdx = "MIT"\nredistribute = true', 'redistribute = "yes"\ncolour = "blue"'),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_recipe_is_refused_by_file_key_and_reason(case: str, empty_archive: Archive) -> None:
+    path = empty_archive.root / "recipes" / "kavier.toml"
+    old, new = WRONG[case]
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(BadUse) as caught:
+        _ = empty_archive.recipes
+    assert_golden(f"recipe/{case}", str(caught.value))
+
+
+def test_unknown_names_list_what_there_is(archive: Archive) -> None:
+    with pytest.raises(
+        BadUse, match=r"burst: no such trace\n  nearest    burstgpt\n  there are  azure-2023, .*burstgpt"
+    ):
+        archive.select(["burst"])
+    with pytest.raises(BadUse, match="burstgpt/4: no such workload\n  there are  burstgpt/1, burstgpt/2, burstgpt/3"):
+        archive.select(["burstgpt/4"])
+
+
+def test_paths_of_data_name_their_workload(archive: Archive) -> None:
+    assert [str(each) for each in archive.select(["data/kavier/decode.parquet"])] == ["kavier/decode"]
+    assert [str(each) for each in archive.select(["data/ragpulse/"])] == ["ragpulse/requests", "ragpulse/components"]

@@ -1,0 +1,442 @@
+"""The bundle: what it holds, that others can read it, that it is the same every time, and is never there by half."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlcroissant as mlc
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from llm_trace_archive import __version__
+from llm_trace_archive.core.archive import SUMS, Archive
+from llm_trace_archive.core.errors import BadUse, Problem
+from llm_trace_archive.core.schema import TYPES
+from llm_trace_archive.release.bundle import pack
+from llm_trace_archive.release.bundle.folder import Bundle
+from llm_trace_archive.release.content.croissant import croissant
+from llm_trace_archive.release.gate import check as gate
+from support.golden import assert_golden
+from support.programs import BIN, git, llm_traces
+from support.releases import LEFT_OUT, RELEASED, Release, releasable
+
+TABLES = [f"data/{name}.parquet" for name in RELEASED]
+FILES = [
+    "CITATION.cff",
+    "LICENSE.txt",
+    "LICENSES/Apache-2.0.txt",
+    "NOTICE",
+    "README.md",
+    "SHA256SUMS",
+    "croissant.json",
+    *TABLES,
+    "datapackage.json",
+    "recipes/blocks.toml",
+    "recipes/demo.toml",
+    "release-report.json",
+    "release-report.txt",
+    "ro-crate-metadata.json",
+    "schemas/blocks.json",
+    "schemas/citation.schema.json",
+    "schemas/datapackage.schema.json",
+    "schemas/demo.json",
+    "schemas/recipe.schema.json",
+    "schemas/release-report.schema.json",
+    "schemas/request.json",
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return releasable(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def report(made: Release, tmp_path_factory: pytest.TempPathFactory) -> gate.Report:
+    return gate.check(made.archive, made.sources(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def bundle(report: gate.Report, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Don't change it."""
+    made = pack.pack(report, tmp_path_factory.mktemp("out") / "llm-trace-archive")
+    assert made
+    return made
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def read(bundle: Bundle, path: str) -> Any:
+    return json.loads((bundle.root / path).read_text(encoding="utf-8"))
+
+
+def test_it_holds_what_was_selected_and_nothing_else(bundle: Bundle, made: Release) -> None:
+    assert [each.path for each in bundle.files] == sorted(FILES)
+    assert not any(path.is_symlink() for path in bundle.root.rglob("*"))
+    assert all(path.stat().st_mode & 0o200 for path in bundle.root.rglob("*.parquet"))
+    for path in TABLES:
+        assert (bundle.root / path).read_bytes() == (made.root / path).read_bytes()
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=bundle.root, check=True)
+    assert bundle.version == __version__
+    for name in LEFT_OUT:
+        assert f"{name.replace('/', '-')}" not in (bundle.root / "datapackage.json").read_text()
+
+
+def test_the_descriptor_is_the_lock_less_what_is_left_out_with_urls(bundle: Bundle, made: Release) -> None:
+    package, locked = bundle.package, made.archive.locked
+    assert package["name"] == "llm-trace-archive" and package["title"] == "LLM Trace Archive"
+    base = f"https://huggingface.co/datasets/llm-trace-archive/llm-trace-archive/resolve/{__version__}/"
+    for each, name in zip(package["resources"], RELEASED, strict=True):
+        assert each.pop("urls") == [base + each["path"]]
+        assert each == locked[name]
+
+
+def test_stock_frictionless_finds_it_valid(bundle: Bundle) -> None:
+    for plugin in ("off", "on"):
+        done = subprocess.run(
+            [BIN / "frictionless", "validate", "datapackage.json", "--json"],
+            cwd=bundle.root,
+            env=os.environ | {"FRICTIONLESS_ARROW": plugin},
+            capture_output=True,
+            text=True,
+        )
+        told = json.loads(done.stdout)
+        assert done.returncode == 0 and told["valid"] and told["stats"]["tasks"] == len(TABLES), done.stdout
+
+
+def test_it_is_an_archive_that_validates(bundle: Bundle) -> None:
+    done = llm_traces("validate", cwd=bundle.root)
+    assert done.returncode == 0 and done.stdout.endswith(f"{len(TABLES)} workloads, 0 findings\n"), done.stdout
+
+
+def test_datasets_loads_every_config_of_the_card(bundle: Bundle) -> None:
+    from datasets import load_dataset
+
+    front = yaml.safe_load((bundle.root / "README.md").read_text().split("---\n")[1])
+    assert [each["config_name"] for each in front["configs"]] == ["default", "blocks", "demo"]
+    every = load_dataset(str(bundle.root))["train"]
+    assert len(every) == sum(pq.read_metadata(bundle.root / path).num_rows for path in TABLES)
+    demo = load_dataset(str(bundle.root), "demo")
+    assert {split: rows.to_list() for split, rows in demo.items()} == {
+        name: pq.read_table(bundle.root / f"data/demo/{name}.parquet").to_pylist() for name in ("few", "many")
+    }
+
+
+def test_the_readme_is_for_whoever_receives_the_bundle(bundle: Bundle) -> None:
+    _, _, body = (bundle.root / "README.md").read_text().split("---\n", 2)
+    assert_golden("release/readme", body)
+    links = re.findall(r"\]\(([^)]+)\)", body)
+    assert "NOTICE" in links and "CITATION.cff" in links
+    tag = f"https://github.com/llm-trace-archive/llm-trace-archive/tree/{__version__}"
+    assert [each for each in links if not (bundle.root / each).is_file()] == [tag]
+    for code in re.findall(r"```python\n(.*?)```", body, re.DOTALL):
+        compile(code, "README.md", "exec")
+    assert not re.search(r"make demo|make test|llm-traces setup|datalad|git-annex|BurstGPT", body)
+
+
+def test_the_table_of_the_readme_is_read_as_it_says(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bundle.root)
+    body = (bundle.root / "README.md").read_text()
+    code = next(each for each in re.findall(r"```python\n(.*?)```", body, re.DOTALL) if "mlcroissant" in each)
+    calls = [line for line in code.splitlines() if line.startswith(("pandas.", "pyarrow.", "mlcroissant."))]
+    scope: dict[str, Any] = {}
+    exec("\n".join(line for line in code.splitlines() if line.startswith("import")), scope)
+    assert len(calls) == 3
+    assert [len(list(found.index) if hasattr(found := eval(call, scope), "index") else found.to_pylist()
+                if isinstance(found, pa.Table) else list(found)) for call in calls] == [300] * 3  # fmt: skip
+
+
+def test_texts_of_licences_that_ask_for_a_copy_go_along(bundle: Bundle) -> None:
+    assert {each.path for each in bundle.files if each.path.startswith("LICENSES/")} == {"LICENSES/Apache-2.0.txt"}
+    text = (bundle.root / "LICENSES/Apache-2.0.txt").read_text()
+    assert "Version 2.0, January 2004" in text and "END OF TERMS AND CONDITIONS" in text
+
+
+def test_the_notice_names_authors_licences_and_changes(bundle: Bundle) -> None:
+    assert_golden("release/NOTICE", (bundle.root / "NOTICE").read_text())
+
+
+# -- Croissant --------------------------------------------------------------------------------------------------------
+
+
+def records(folder: Path, name: str) -> list[dict[str, Any]]:
+    """What mlcroissant reads: names without their record set, text as text (it gives bytes)."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        return value.decode() if isinstance(value, bytes) else value
+
+    found = mlc.Dataset(jsonld=str(folder / "croissant.json")).records(name)
+    return [{key.partition("/")[2]: plain(value) for key, value in each.items()} for each in found]
+
+
+def test_croissant_is_valid_and_its_records_are_the_rows_of_the_tables(bundle: Bundle) -> None:
+    dataset = mlc.Dataset(jsonld=str(bundle.root / "croissant.json"))
+    assert dataset.metadata.ctx.issues.report() == ""
+    assert [each.name for each in dataset.metadata.record_sets] == list(RELEASED)
+    for each in bundle.package["resources"]:
+        assert records(bundle.root, each["name"]) == pq.read_table(bundle.root / each["path"]).to_pylist()
+    told = read(bundle, "croissant.json")
+    assert told["conformsTo"] == "http://mlcommons.org/croissant/1.0" and told["version"] == __version__
+    sums = {each.path: each.sha256 for each in bundle.files}
+    assert {each["contentUrl"]: each["sha256"] for each in told["distribution"]} == {p: sums[p] for p in TABLES}
+    assert told["license"] == [f"https://spdx.org/licenses/{key}.html" for key in ("Apache-2.0", "CC-BY-4.0", "MIT")]
+
+
+def test_croissant_gives_nulls_lists_and_numbers_of_every_type(tmp_path: Path) -> None:
+    values = {
+        "bool": [True, None, False],
+        "int8": [-1, None, 127],
+        "int32": [0, None, 2**31 - 1],
+        "int64": [2**53, None, -(2**53)],
+        "float64": [0.1, None, -1e300],
+        "string": ["", None, "ü"],
+        "list<int32>": [[1, 2], None, []],
+        "list<int64>": [[2**62 + 1], None, []],
+        "list<string>": [["a", "ü"], None, []],
+        "dictionary<string>": ["a", None, "b"],
+    }
+    assert set(values) == set(TYPES)
+    kinds = {"bool": "boolean", "float64": "number", "string": "string", "dictionary<string>": "string"}
+    fields = []
+    for kind in TYPES:
+        is_list = kind.startswith("list")
+        item = "string" if kind == "list<string>" else "integer"
+        field = {"name": kind, "description": kind, "type": "array" if is_list else kinds.get(kind, "integer")}
+        fields.append(field | ({"arrayItem": {"type": item}} if is_list else {}))
+    columns = {kind: pa.array(values[kind], TYPES[kind]) for kind in TYPES}
+    # Whole numbers are exact in columns without nulls, however large: pandas, by which it reads, has no null integers.
+    columns["request_id"] = pa.array([2**62 + 1, 1, -(2**63)])
+    fields.append({"name": "request_id", "description": "id", "type": "integer"})
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    sha256 = hashlib.sha256((tmp_path / "t.parquet").read_bytes()).hexdigest()
+    resource = {"name": "t", "trace": "t", "workload": "t", "title": "T", "path": "t.parquet", "bytes": 1,
+                "hash": f"sha256:{sha256}", "schema": "s", "licenses": [{"name": "MIT"}], "citation": "c"}  # fmt: skip
+    package = {"title": "T", "description": "d", "version": "1.0.0", "homepage": "https://example.org/",
+               "licenses": [{"name": "MIT"}], "resources": [resource]}  # fmt: skip
+    made = croissant(package, {"s": {"fields": fields, "primaryKey": ["request_id"]}}, {})
+    (tmp_path / "croissant.json").write_text(json.dumps(made))
+    assert records(tmp_path, "t") == pa.table(columns).to_pylist()
+
+
+# -- RO-Crate ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_crate_lists_every_file_and_every_reference_leads_somewhere(bundle: Bundle) -> None:
+    from rocrate.rocrate import ROCrate
+
+    crate = ROCrate(bundle.root)
+    assert crate.root_dataset["publisher"]["url"] == bundle.package["homepage"]
+    assert crate.root_dataset["version"] == __version__ and str(crate.version) == "1.1"
+    files = {each.id for each in crate.get_entities() if each.type == "File"}
+    assert files == {each.path for each in bundle.files} - {"ro-crate-metadata.json"}
+    graph = {each["@id"]: each for each in read(bundle, "ro-crate-metadata.json")["@graph"]}
+    told = {each["@id"] for entity in graph.values() for value in entity.values()
+            for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)}  # fmt: skip
+    assert told - graph.keys() == {"https://w3id.org/ro/crate/1.1"}
+    for each in bundle.package["resources"]:
+        entity = graph[each["path"]]
+        assert (entity["identifier"], entity["contentSize"]) == (each["hash"], str(each["bytes"]))
+
+
+# -- the same every time, and never by half ---------------------------------------------------------------------------
+
+
+def test_two_runs_give_the_same_bytes_whatever_the_zone_threads_and_clone(
+    bundle: Bundle, made: Release, tmp_path: Path
+) -> None:
+    shutil.copytree(made.root, tmp_path / "elsewhere", symlinks=True)
+    for number, (zone, threads) in enumerate((("Asia/Kathmandu", "1"), ("America/St_Johns", "7"))):
+        target = tmp_path / str(number) / "another-name"
+        environment = {"TZ": zone, "OMP_NUM_THREADS": threads, "PYTHONHASHSEED": str(number), "LC_ALL": "C"}
+        cwd = (made.root, tmp_path / "elsewhere")[number]
+        done = llm_traces("release", "bundle", target, "--mirror", made.mirror, cwd=cwd, **environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{target}: {len(FILES)} files" in done.stdout
+        assert content(target) == content(bundle.root)
+    os.utime(target / "README.md", (0, 0))
+    done = llm_traces("release", "bundle", target, "--mirror", made.mirror, cwd=cwd)
+    assert done.stdout.endswith(f"{target}: nothing to do: it is this bundle already\n")
+
+
+def of_another_owner(report: gate.Report) -> gate.Report:
+    """The same release with other URLs."""
+    return replace(report, contents=replace(report.contents, organisation="us"))
+
+
+def test_findings_write_nothing(made: Release, tmp_path: Path) -> None:
+    shutil.copytree(made.root, tmp_path / "archive", symlinks=True)
+    git("tag", "--delete", __version__, cwd=tmp_path / "archive")
+    arguments = ("release", "bundle", tmp_path / "out", "--mirror", made.mirror)
+    done = llm_traces(*arguments, cwd=tmp_path / "archive")
+    assert done.returncode == 1 and not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+    assert_golden("release/findings", done.stderr)
+
+
+def test_a_bundle_of_ours_is_replaced(report: gate.Report, bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    other = of_another_owner(report)
+    assert pack.pack(other, target)
+    assert "datasets/us/llm-trace-archive/resolve" in (target / "datapackage.json").read_text()
+    assert pack.pack(report, target)
+    assert content(target) == content(bundle.root) and [each.name for each in tmp_path.iterdir()] == ["bundle"]
+    assert pack.pack(report, target) is None
+
+
+def test_anything_else_is_refused(report: gate.Report, bundle: Bundle, made: Release, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    shutil.copytree(bundle.root, tmp_path / "changed")
+    (tmp_path / "changed" / "NOTICE").write_text("changed")
+    shutil.copytree(bundle.root, tmp_path / "more")
+    (tmp_path / "more" / "note.txt").write_text("mine")
+    before = content(tmp_path)
+    told = []
+    for name in ("mine", "file", "changed", "more"):
+        with pytest.raises(BadUse) as caught:
+            pack.pack(report, tmp_path / name)
+        told.append(str(caught.value))
+    shutil.copytree(bundle.root, tmp_path / "whole")
+    before = content(tmp_path)
+    places = (
+        made.root / "out",
+        made.root / "data" / "out",
+        tmp_path / "whole" / "new" / "out",
+        tmp_path / "file" / "out",
+    )
+    for place in (tmp_path / "mine", *places):
+        with pytest.raises(BadUse) as caught:
+            pack.refuse_unusable(made.archive, place)
+        told.append(str(caught.value))
+    for place in (tmp_path / "new", tmp_path / "whole", tmp_path / "a" / "b"):
+        pack.refuse_unusable(made.archive, place)
+    assert content(tmp_path) == before
+    assert_golden("release/refused", "\n".join(told), tmp=tmp_path, archive=made.root)
+
+
+def test_a_folder_that_git_ignores_may_be_inside(report: gate.Report, made: Release, tmp_path: Path) -> None:
+    shutil.copytree(made.root, tmp_path / "archive", symlinks=True)
+    archive = Archive(tmp_path / "archive")
+    found = gate.check(archive, made.sources(tmp_path))
+    assert pack.pack(found, archive.root / "dist" / "bundle")
+    assert gate.check(archive, made.sources(tmp_path)).findings == 0
+
+
+def test_bytes_that_change_after_the_gate_do_not_leave(made: Release, tmp_path: Path) -> None:
+    shutil.copytree(made.root, tmp_path / "archive", symlinks=True)
+    archive = Archive(tmp_path / "archive")
+    found = gate.check(archive, made.sources(tmp_path))
+    path = (archive.root / TABLES[1]).resolve()
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(Problem, match=r"few\.parquet: changed while it was copied"):
+        pack.pack(found, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+def test_a_full_disk_leaves_the_old_bundle(
+    report: gate.Report, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "bundle"
+    other = of_another_owner(report)
+    pack.pack(other, target)
+    before, calls = content(tmp_path), 0
+
+    def full(_handle: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 9:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BadUse) as caught:
+        pack.pack(report, target)
+    monkeypatch.undo()
+    assert_golden("release/disk-full", str(caught.value), tmp=tmp_path)
+    assert content(tmp_path) == before
+    assert pack.pack(report, target) and content(target) == content(bundle.root)
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_killed_at_any_step_it_leaves_all_or_nothing_and_the_next_run_ends_it(
+    replaces: bool, report: gate.Report, bundle: Bundle, tmp_path: Path
+) -> None:
+    """A child is killed at its first sync or rename, then one at its second, and so on until one comes through."""
+    target, older = tmp_path / "here" / "bundle", pack.pack(of_another_owner(report), tmp_path / "older")
+    wholes = [content(bundle.root), content(tmp_path / "older")] if older and replaces else [content(bundle.root)]
+    for step in range(1, 200):
+        if replaces:
+            shutil.copytree(tmp_path / "older", target)
+        child = os.fork()
+        if child == 0:
+            _kill_at(step)
+            pack.pack(report, target)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        # Between the two renames of a replacement there is neither.
+        assert content(target) in wholes if target.exists() else status
+        if status == 0:
+            break
+        pack.pack(report, target)
+        assert content(tmp_path / "here") == {f"bundle/{path}": found for path, found in wholes[0].items()}
+        shutil.rmtree(target)
+    assert step > len(FILES) and status == 0 and content(target) == wholes[0]
+
+
+def _kill_at(step: int) -> None:
+    """In a child of a test: end it by SIGKILL before its sync or rename of this number."""
+    left = step
+
+    def counted(call: Any) -> Any:
+        def counting(*arguments: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments)
+
+        return counting
+
+    os.fsync, Path.rename = counted(os.fsync), counted(Path.rename)
+
+
+def test_a_release_of_every_trace_has_less_than_a_hundred_files(archive: Archive) -> None:
+    released = [each for each in archive.select() if each.redistribute]
+    recipes = {each.trace for each in released} | {each.listed.path for each in released if each.listed}
+    schemas = {each.schema_path for each in released}
+    others = len(FILES) - len(TABLES) - 2 - 2  # less the two recipes and the two schemas of traces
+    assert 60 < len(released) + len(recipes) + len(schemas) + others < 100
+
+
+def test_real_traces(archive: Archive, mirror: Path, tmp_path: Path) -> None:
+    """The traces whose upstream files are at hand, built, released, and every row read by mlcroissant."""
+    clone = tmp_path / "archive"
+    git("clone", "--quiet", f"file://{archive.root}", str(clone), cwd=tmp_path)
+    changelog = clone / "CHANGELOG.md"
+    date = yaml.safe_load((clone / "CITATION.cff").read_text())["date-released"]
+    changelog.write_text(changelog.read_text().replace("(unreleased)", f"({date})", 1))
+    git("commit", "--quiet", "--all", "--allow-empty", "--message", "Release", cwd=clone)
+    git("tag", "--force", __version__, cwd=clone)
+    llm_traces("build", *Archive(clone).locked, "--mirror", mirror, "--offline", cwd=clone, check=True)
+    done = llm_traces("release", "bundle", tmp_path / "out", "--mirror", mirror, cwd=clone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = Bundle.open(tmp_path / "out")
+    assert len(made.package["resources"]) == len(Archive(clone).locked)
+    for each in made.package["resources"]:
+        assert records(made.root, each["name"]) == pq.read_table(made.root / each["path"]).to_pylist()

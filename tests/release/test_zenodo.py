@@ -1,0 +1,482 @@
+"""Releases to Zenodo when something goes wrong: the server, the network, the process, the user."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+from llm_trace_archive.core.errors import BadUse, Problem
+from llm_trace_archive.release.bundle.folder import Bundle
+from llm_trace_archive.release.record import Release
+from llm_trace_archive.release.zenodo import release as zenodo
+from llm_trace_archive.release.zenodo.invenio import Invenio
+from llm_trace_archive.release.zenodo.metadata import metadata
+from llm_trace_archive.upstream.http import Patience
+from support.bundles import cited, summed, tiny_bundle
+from support.fake_invenio import Fake, Fault, Record, fake_invenio
+from support.golden import assert_golden
+from support.programs import llm_traces
+from support.servers import redirecting, site
+
+QUICK = Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=2)
+ROUNDS = int(os.environ.get("LLM_TRACES_FAULTS", "8"))
+TOKEN = "token-1"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Fake]:
+    with fake_invenio() as fake:
+        monkeypatch.setattr(zenodo, "LAG", 0.0)
+        monkeypatch.setenv("LLM_TRACES_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("LLM_TRACES_ZENODO_URL", fake.url)
+        monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
+        monkeypatch.setenv("ZENODO_SANDBOX_TOKEN", TOKEN)
+        yield fake
+        assert fake.broken == []
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """Two bundles of one archive; between them one table stays, one changes, one goes and one comes."""
+    home = tmp_path_factory.mktemp("bundles")
+    return {
+        "1.0.0": tiny_bundle(home / "1", "1.0.0", few=3, many=50_000, gone=9),
+        "1.1.0": tiny_bundle(home / "2", "1.1.0", few=4, many=50_000, added=7),
+    }
+
+
+def release(bundle: Bundle, said: list[str] | None = None, **options: Any) -> Release:
+    say = said.append if said is not None else lambda line: None
+    return zenodo.release(bundle, zenodo.server(say=say, patience=QUICK), **({"publish": True} | options))
+
+
+def is_exactly(record: Record, bundle: Bundle) -> bool:
+    here = {each.path: (bundle.root / each.path).read_bytes() for each in bundle.files}
+    there = {path: file.content for path, file in record.files.items() if file.is_complete}
+    return here == there and len(there) == len(record.files) and record.metadata["version"] == bundle.version
+
+
+def assert_released(fake: Fake, bundles: list[Bundle]) -> None:
+    """Each bundle is published once, as a version of one concept, and there are no drafts."""
+    published = sorted(fake.published, key=lambda each: each.index)
+    assert [each.metadata["version"] for each in published] == [each.version for each in bundles]
+    assert all(map(is_exactly, published, bundles))
+    assert len({each.parent for each in published}) == 1
+    assert fake.drafts == []
+
+
+def at(number: int, fault: Fault, since: int = 0) -> Callable[[str, str, int], Fault | None]:
+    return lambda method, path, n: fault if n - since == number else None
+
+
+# Every request fails once, in every way; by default each in one of them.
+
+FAULTS = {
+    "502 and not done": Fault(502),
+    "502 but done": Fault(502, applies=True),
+    "cut and not done": Fault("drop"),
+    "cut but done": Fault("drop", applies=True),
+    "no JSON but done": Fault("html", applies=True),
+    "too many": Fault(429),
+    "body cut": Fault("truncate"),
+}
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_any_request_may_fail(fake: Fake, versions: dict[str, Bundle], version: str, fault: Fault) -> None:
+    before = [each for each in versions.values() if each.version < version]
+    bundles = [*before, versions[version]]
+    for each in before:
+        release(each)
+    start = copy.deepcopy(fake.records)
+    every = list(FAULTS.values())
+    for number in itertools.count(1) if ROUNDS >= 200 else itertools.count(1 + every.index(fault), len(every)):
+        fake.records = copy.deepcopy(start)
+        fake.fault = at(number, fault, len(fake.asked))
+        said: list[str] = []
+        assert release(versions[version], said).published
+        assert_released(fake, bundles)
+        if not any("again in" in line for line in said):  # it was over before
+            break
+    assert number > 30
+
+
+@pytest.mark.parametrize("path", ["/records", "/content", "/commit", "/publish", "/versions"])
+@pytest.mark.parametrize("applies", [False, True])
+def test_a_stall_is_given_up_and_looked_after(
+    fake: Fake, versions: dict[str, Bundle], path: str, applies: bool
+) -> None:
+    release(versions["1.0.0"])
+    first = [versions["1.0.0"]] if path == "/versions" else []
+    if not first:
+        fake.records.clear()
+    hit = threading.Event()
+
+    def once(method: str, asked: str, number: int) -> Fault | None:
+        if hit.is_set() or method == "GET" or not asked.endswith(path):
+            return None
+        hit.set()
+        return Fault("stall", applies)
+
+    fake.fault = once
+    impatient = zenodo.server(patience=Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=0.5))
+    assert zenodo.release(versions["1.1.0"], impatient, publish=True).published
+    assert hit.is_set()
+    assert_released(fake, [*first, versions["1.1.0"]])
+
+
+# The process is killed.
+
+CLI = """
+import functools
+from llm_trace_archive.cli.main import main
+from llm_trace_archive.upstream.http import Patience
+from llm_trace_archive.release.zenodo import release as zenodo
+zenodo.LAG = 0.0
+patience = Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=2)
+zenodo.server = functools.partial(zenodo.server, patience=patience)
+main()
+"""
+
+
+def test_kills_and_errors_at_random(fake: Fake, versions: dict[str, Bundle]) -> None:
+    """LLM_TRACES_FAULTS=200: so many rounds, each the real command killed once, then run once more."""
+    killed = 0
+    for seed in range(ROUNDS):
+        draw = random.Random(seed)
+        fake.records.clear()
+        fake.fault = lambda method, path, number: None
+        bundles = list(versions.values())[: draw.choice((1, 2))]
+        for each in bundles[:-1]:
+            release(each)
+        killed += kill_one(fake, bundles[-1], draw) == -9
+        fake.fault = lambda method, path, number: None
+        release(bundles[-1])
+        assert_released(fake, bundles), f"seed {seed}"
+    assert killed > ROUNDS / 2
+    print(f"{killed} of {ROUNDS} runs were killed before their end")
+
+
+def kill_one(fake: Fake, bundle: Bundle, draw: random.Random) -> int:
+    """Run the command under random errors of the server, and kill it at a random request or time; its exit code."""
+    since, number = len(fake.asked), draw.randrange(1, 48)
+    by_time = draw.random() < 0.25
+    how = draw.choice((Fault("kill"), Fault("kill", applies=True), Fault("truncate")))
+
+    def fault(method: str, path: str, n: int) -> Fault | None:
+        if not by_time and n - since == number:
+            if how.how == "truncate":
+                threading.Timer(0.005, fake.kill).start()
+            return how
+        if draw.random() < 0.08:
+            return draw.choice(list(FAULTS.values()))
+        return None
+
+    fake.fault = fault
+    command = [sys.executable, "-c", CLI, "release", "zenodo", str(bundle.root), "--sandbox", "--publish"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    fake.kill = process.kill
+    if by_time:
+        while len(fake.asked) == since and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(draw.random() * 0.3)
+        process.kill()
+    code = process.wait(timeout=60)
+    with fake.lock:  # what the server was doing is done
+        fake.kill = lambda: None
+    return code
+
+
+def test_a_draft_the_search_does_not_show_yet_is_waited_for(
+    fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zenodo, "LAG", 0.6)
+    fake.lag = 0.5
+    first = release(versions["1.0.0"], publish=False)
+    assert release(versions["1.0.0"]).place == first.place
+    assert_released(fake, [versions["1.0.0"]])
+
+
+def test_a_draft_the_search_shows_late_is_deleted_before_publishing(fake: Fake, versions: dict[str, Bundle]) -> None:
+    first = release(versions["1.0.0"], publish=False)
+    shown = fake.records[first.place].born
+    fake.records[first.place].born = time.monotonic() + 1e6  # not found
+    said: list[str] = []
+
+    def show(method: str, path: str, number: int) -> None:
+        if path.endswith("/commit"):
+            fake.records[first.place].born = shown
+
+    fake.fault = show
+    assert release(versions["1.0.0"], said).place != first.place
+    assert f"{fake.url}/uploads/{first.place}: deleted, a draft that nothing goes on with" in said
+    assert_released(fake, [versions["1.0.0"]])
+
+
+def test_a_version_that_was_published_meanwhile_is_not_published_again(fake: Fake, versions: dict[str, Bundle]) -> None:
+    first = release(versions["1.0.0"])
+    shown = fake.records[first.place].born
+    fake.records[first.place].born = time.monotonic() + 1e6
+
+    def show(method: str, path: str, number: int) -> None:
+        if path.endswith("/commit"):
+            fake.records[first.place].born = shown
+
+    fake.fault = show
+    with pytest.raises(Problem, match="in another record"):
+        release(versions["1.0.0"])
+    assert [each.id for each in fake.published] == [first.place]
+
+
+def test_a_publish_that_a_killed_run_left_at_work(fake: Fake, versions: dict[str, Bundle]) -> None:
+    first = release(versions["1.0.0"], publish=False)
+
+    def late(method: str, path: str, number: int) -> None:
+        if path == f"/records/{first.place}/draft":
+            fake.records[first.place].is_published = True
+
+    fake.fault = late
+    said: list[str] = []
+    assert release(versions["1.0.0"], said).place == first.place
+    assert any("looking again from the start" in line for line in said)
+    assert_released(fake, [versions["1.0.0"]])
+
+
+# The token.
+
+
+def test_the_token_goes_into_one_header_and_nowhere_else(
+    fake: Fake, versions: dict[str, Bundle], capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path.home().joinpath(".netrc").write_text("machine 127.0.0.1 login a password from-netrc\n")
+    fake.fault = at(5, Fault(502))
+    said: list[str] = []
+    try:
+        done = release(versions["1.0.0"], said)
+    finally:
+        Path.home().joinpath(".netrc").unlink()
+    for heads, (_, path) in zip(fake.heads, fake.asked, strict=True):
+        assert heads.pop("Authorization") == f"Bearer {TOKEN}"
+        assert TOKEN not in str(heads) + path
+        assert "Cookie" not in heads
+    assert TOKEN not in f"{said}{done}{capfd.readouterr()}"
+
+
+def test_the_token_is_not_sent_to_another_host(
+    fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site() as first, site() as second:
+        first.scripts["/api/vocabularies/licenses/mit"] = redirecting(f"{second.url}/elsewhere")
+        monkeypatch.setenv("LLM_TRACES_ZENODO_URL", first.url)
+        with pytest.raises(BadUse, match="could not be asked") as caught:
+            release(versions["1.0.0"])
+        assert "where the token does not belong" in caught.value.details["reason"]
+        assert second.seen == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org",
+        "ftp://127.0.0.1",
+        "http://127.0.0.1.example.org",
+        "https://me:secret@example.org",
+        "zenodo",
+    ],
+)
+def test_a_url_that_is_no_place_for_a_token_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LLM_TRACES_ZENODO_URL", url)
+    monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
+    with pytest.raises(BadUse, match="refused") as caught:
+        zenodo.server()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_token_of_two_lines_is_refused(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZENODO_TOKEN", "ab\ncd")
+    with pytest.raises(BadUse, match="can be no token") as caught:
+        zenodo.server()
+    assert "cd" not in str(caught.value)
+
+
+def test_the_sandbox_has_its_own_token_and_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLM_TRACES_ZENODO_URL", raising=False)
+    monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
+    monkeypatch.delenv("ZENODO_SANDBOX_TOKEN", raising=False)
+    assert zenodo.server().url == "https://zenodo.org"
+    with pytest.raises(BadUse, match=r"sandbox\.zenodo\.org: no token") as caught:
+        zenodo.server(sandbox=True)
+    assert "ZENODO_SANDBOX_TOKEN" in caught.value.details["expected"]
+    assert zenodo.server(sandbox=True, anonymous=True).url == "https://sandbox.zenodo.org"
+
+
+# What the user is told.
+
+
+def run(bundle: Bundle, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return llm_traces("release", "zenodo", bundle.root, "--sandbox", *options, cwd=bundle.root, **environment)
+
+
+def test_the_command(fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = versions["1.0.0"]
+    release(bundle, publish=False)  # for which the command itself would wait some seconds
+    done = run(bundle, "--publish")
+    assert done.returncode == 0, done.stderr
+    assert_golden("zenodo/published", done.stdout, server=fake.url)
+    (bundle.root / "extra").write_text("x")
+    found = run(bundle)
+    (bundle.root / "extra").unlink()
+    assert found.returncode == 1
+    assert "extra: not in SHA256SUMS" in found.stderr
+    assert len(fake.published) == 1
+
+    wrong = run(bundle, ZENODO_SANDBOX_TOKEN="wrong")
+    assert wrong.returncode == 2
+    assert_golden("zenodo/wrong-token", wrong.stderr, server=fake.url)
+    none = run(bundle, ZENODO_SANDBOX_TOKEN="")
+    assert none.returncode == 2
+    assert_golden("zenodo/no-token", none.stderr, server=fake.url)
+
+
+def problem(call: Callable[[], Any]) -> Problem:
+    with pytest.raises(Problem) as caught:
+        call()
+    return caught.value
+
+
+def test_a_server_that_fails_for_long(fake: Fake, versions: dict[str, Bundle]) -> None:
+    fake.fault = lambda method, path, number: Fault(503) if path.endswith("/content") else None
+    told = problem(lambda: release(versions["1.0.0"]))
+    assert told.exit_code == 2
+    assert_golden("zenodo/fails-for-long", str(told), server=fake.url)
+    fake.fault = lambda method, path, number: Fault(429)
+    assert_golden("zenodo/too-many", str(problem(lambda: release(versions["1.0.0"]))), server=fake.url)
+
+
+def test_nobody_there(fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_TRACES_ZENODO_URL", "http://127.0.0.1:9")
+    assert_golden("zenodo/nobody", str(problem(lambda: release(versions["1.0.0"]))))
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "message"),
+    [
+        ("quota", 400, "Bucket quota exceeded."),
+        ("files", 400, "Uploading selected files will result in exceeding the max amount per record."),
+        ("too-large", 413, "Request Entity Too Large"),
+        ("refused", 409, "Something new."),
+    ],
+)
+def test_a_refusal_is_told(fake: Fake, versions: dict[str, Bundle], name: str, status: int, message: str) -> None:
+    fault = Fault(status, message=message)
+    fake.fault = lambda method, path, number: fault if path.endswith("/files") and method == "POST" else None
+    assert_golden(f"zenodo/{name}", str(problem(lambda: release(versions["1.0.0"]))), server=fake.url)
+
+
+def test_only_one_run_at_a_time(fake: Fake, versions: dict[str, Bundle], tmp_path: Path) -> None:
+    release(versions["1.0.0"], publish=False)
+    (lock,) = (tmp_path / "cache" / "locks").glob("zenodo-*.lock")
+    with filelock.FileLock(lock):
+        told = problem(lambda: release(versions["1.0.0"]))
+    assert_golden("zenodo/two-runs", str(told), server=fake.url)
+    assert fake.published == []
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x7fb"])
+def test_names_that_are_no_keys(fake: Fake, tmp_path: Path, name: str) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    odd = Bundle(bundle.root, (*bundle.files, type(bundle.files[0])(name, 1, "0" * 64)))
+    with pytest.raises(BadUse, match="names that Zenodo can't keep"):
+        release(odd)
+    assert fake.asked == []
+
+
+# The metadata.
+
+
+def test_metadata_of_odd_authors_and_licences(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    authors = [
+        {"family-names": "Berg", "name-particle": "van den", "given-names": "A.", "affiliation": "Vrije Universiteit"},
+        {"name": "Group", "orcid": "0000-0002-1825-0097"},
+        {"family-names": "Mononym"},
+    ]
+    bundle = cited(bundle, authors=authors, abstract="a < b & c", license="MIT")
+    bundle.package["resources"][0] |= {
+        "licenses": [{"name": "MIT AND LicenseRef-X", "path": "https://example.org/x"}],
+        "sources": [{"path": "hf://datasets/a/b@c/d"}],
+        "citation": "<script>",
+    }
+    about = metadata(bundle, lambda name: name in ("mit", "cc-by-4.0"))
+    assert about["creators"] == [
+        {
+            "person_or_org": {"type": "personal", "family_name": "van den Berg", "given_name": "A."},
+            "affiliations": [{"name": "Vrije Universiteit"}],
+        },
+        {
+            "person_or_org": {
+                "type": "organizational",
+                "name": "Group",
+                "identifiers": [{"scheme": "orcid", "identifier": "0000-0002-1825-0097"}],
+            }
+        },
+        {"person_or_org": {"type": "personal", "family_name": "Mononym"}},
+    ]
+    assert about["rights"] == [
+        {"id": "mit"},
+        {"title": {"en": "LicenseRef-X"}, "link": "https://example.org/x"},
+        {"id": "cc-by-4.0"},
+    ]
+    assert about["description"].startswith("<p>a &lt; b &amp; c</p><table>")
+    assert "<script>" not in about["description"]
+    assert [each["identifier"] for each in about["related_identifiers"]] == [
+        "10.1234/demo",
+        "https://example.org/many.csv",
+        "https://github.com/llm-trace-archive/llm-trace-archive",
+    ]
+
+
+@pytest.mark.parametrize("key", ["title", "authors", "date-released"])
+def test_metadata_that_a_record_must_have(tmp_path: Path, key: str) -> None:
+    bundle = cited(tiny_bundle(tmp_path / "bundle"), **{key: None})
+    with pytest.raises(BadUse, match=f"lacks {key}"):
+        metadata(bundle, lambda name: True)
+
+
+def test_more_records_than_a_page(fake: Fake, versions: dict[str, Bundle]) -> None:
+    title = versions["1.0.0"].citation["title"]
+    for number in range(1, 201):
+        fake.records[str(number)] = Record(
+            str(number), str(10_000 + number), "1", 1, {"title": f"{title} no. {number}"}
+        )
+    fake.last = 1000
+    user: Invenio = zenodo.server(patience=QUICK)
+    found = user.find("/user/records", {"q": f'metadata.title:"{title}"', "allversions": "true"})
+    assert len({each["id"] for each in found}) == 200
+    assert release(versions["1.0.0"]).published
+    assert len(fake.drafts) == 200
+
+
+def test_a_file_that_goes_while_the_others_are_sent(fake: Fake, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    (bundle.root / "README.md").unlink()
+    with pytest.raises(BadUse, match=r"README\.md: No such file") as caught:
+        release(bundle)
+    assert "run the same command again" in caught.value.details["next"]
+    assert fake.published == []
+    (bundle.root / "README.md").write_text("again\n")
+    assert release(summed(bundle.root)).published
+    assert_released(fake, [Bundle.open(bundle.root)])

@@ -1,0 +1,100 @@
+"""A small archive as it is published, its upstream at any URL: for tests that run whole programs many times."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.lock.build import build
+from llm_trace_archive.lock.describe import describe
+from llm_trace_archive.upstream.sources import Sources
+from support.programs import ROOT, git
+
+RECIPE = """
+name = "demo"
+title = "Demo"
+description = "Made up for the tests."
+homepage = "https://example.org/"
+cite = "Nobody"
+collected = "Not at all."
+format = "csv"
+base = "%s/"
+synthetic = true
+[licence]
+spdx = "CC0-1.0"
+redistribute = true
+source = "https://example.org/licence"
+[properties]
+arrivals = "synthetic"
+[columns]
+arrival_us = { from = "at", unit = "s" }
+input_tokens = { from = "in" }
+"""
+WORKLOAD = """
+[[workloads]]
+name = "%s"
+title = "Demo"
+files = [{ name = "%s", sha256 = "%s", bytes = %d }]
+expect = { rows = %d }
+"""
+
+
+def upstream(rows: int) -> bytes:
+    """A CSV file that does not compress well, so that there is something to fetch."""
+    rng = random.Random(rows)
+    return b"at,in\n" + b"".join(b"%d,%d\n" % (row, rng.randrange(10**6)) for row in range(rows))
+
+
+def publish(
+    home: Path, url: str, workloads: dict[str, tuple[str, int]], unbuilt: Collection[str] = ()
+) -> tuple[Archive, dict[str, bytes]]:
+    """Build and commit `home/published`, the main branch only; returns it and its upstream files by name.
+
+    workloads  name of the workload: name of its upstream file below `url`, and that file's rows
+    unbuilt    the names of those that only have a recipe
+    """
+    root = home / "published"
+    root.mkdir(parents=True)
+    git("init", "--quiet", cwd=root)
+    shutil.copytree(ROOT / "schemas", root / "schemas")
+    shutil.copy(ROOT / "schemas" / "request.json", root / "schemas" / "demo.json")
+    for name in (".gitattributes", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    (root / ".datalad").mkdir()
+    shutil.copy(ROOT / ".datalad" / "config", root / ".datalad")
+    files = {file: upstream(rows) for file, rows in workloads.values()}
+    (home / "mirror" / "demo").mkdir(parents=True)
+    for name, content in files.items():
+        (home / "mirror" / "demo" / name).write_bytes(content)
+    recipe = RECIPE % url
+    for name, (file, rows) in workloads.items():
+        recipe += WORKLOAD % (name, file, hashlib.sha256(files[file]).hexdigest(), len(files[file]), rows)
+    (root / "recipes").mkdir()
+    (root / "recipes" / "demo.toml").write_text(recipe)
+    archive = Archive(root)
+    sources = Sources(cache=home / "cache", mirror=str(home / "mirror"))
+    describe(
+        archive, [build(archive, workload, sources) for workload in archive.select() if workload.name not in unbuilt]
+    )
+    git("add", "--all", cwd=root)
+    git("commit", "--quiet", "--message", "Publish", cwd=root)
+    return Archive(root), files
+
+
+def are_right(root: Path, names: tuple[str, ...] = ()) -> bool:
+    """Whether the content of all workloads of the lock, or of those named, is here with the lock's bytes."""
+    locked = Archive(root).locked
+    return all(
+        hashlib.sha256((root / locked[name]["path"]).read_bytes()).hexdigest() == locked[name]["hash"][7:]
+        for name in names or locked
+    )
+
+
+def leftovers(root: Path) -> list[str]:
+    """Files of ours in the clone that no commit and no content accounts for."""
+    strays = [path for path in root.rglob("*.part*") if ".git/annex/objects" not in str(path)]
+    return [str(path.relative_to(root)) for path in strays] + git("status", "--porcelain", cwd=root).splitlines()

@@ -1,0 +1,95 @@
+"""Fetching from servers that do wrong, by random plans: the pinned bytes or a clear Problem, and nothing that stays.
+
+LLM_TRACES_FAULTS is the number of plans (default 300; 1000 before a release), LLM_TRACES_FAULTS_SEED the first's seed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from llm_trace_archive.core.errors import BadUpstream, Unavailable
+from llm_trace_archive.core.files import HASHES, hash_file
+from llm_trace_archive.upstream import http as download
+from llm_trace_archive.upstream import pins as verify
+from llm_trace_archive.upstream.cache import Cache
+from llm_trace_archive.upstream.sources import Patience, Sources
+from support import servers
+from support.faults import Plan
+
+# Read at import: the tests' environment has no LLM_TRACES_*.
+COUNT = int(os.environ.get("LLM_TRACES_FAULTS", "300"))
+FIRST = int(os.environ.get("LLM_TRACES_FAULTS_SEED", "0"))
+HASTY = Patience(tries=3, first_pause=0.002, longest_pause=0.01, connect=2, read=0.2)
+
+
+def prepare(plan: Plan, cache: Cache, site: str) -> None:
+    """What a run before left, or a disk spoilt."""
+    what, size = plan.before
+    file = plan.file(site)
+    path = cache.content(file) if what == "spoilt" else cache.partial(file)
+    if what != "nothing":
+        path.parent.mkdir(parents=True)
+        path.write_bytes(plan.body[:size] if what == "partial" else os.urandom(size))
+
+
+def outcome(plan: Plan, sources: Sources, site: str) -> str:
+    """How the plan ends, once all that must hold was checked."""
+    file = plan.file(site)
+    began = time.monotonic()
+    try:
+        assert sources.get(file).read_bytes() == plan.body, "wrong content was handed out"
+        found = "the pinned bytes"
+    except (BadUpstream, Unavailable) as problem:
+        found = type(problem).__name__
+        assert problem.details["next"]
+        assert found == "Unavailable" or (problem.details["expected"] and problem.details["got"])
+    assert time.monotonic() - began < 100  # seconds: it ends, on a busy machine too
+    for entry in Cache(sources.cache).entries():
+        if entry.kind in HASHES:
+            assert hash_file(entry.path, entry.kind)[0] == entry.key, "wrong content in the cache"
+        if entry.kind == "quarantine":
+            assert entry.path.with_name(entry.path.name + verify.REASON).read_text().startswith("demo: log.csv")
+    return found
+
+
+def run(plan: Plan, site: servers.Site, cache: Path) -> str:
+    mirror = f"{site.url}/{plan.seed}" if "mirror" in plan.answers else None
+    sources = Sources(cache, mirror, patience=HASTY)
+    prepare(plan, Cache(cache), site.url)
+    for place in plan.answers:
+        site.scripts[plan.path(place)] = plan.script(place)
+    found = outcome(plan, sources, site.url)
+    for place in plan.answers:
+        site.scripts[plan.path(place)] = servers.plain(plan.body)
+    assert outcome(plan, Sources(cache, mirror, patience=Patience()), site.url) == "the pinned bytes", "the next run"
+    assert not any(entry.kind == "partial" for entry in Cache(cache).entries()), "a leftover"
+    return found
+
+
+def test_random_faults_end_with_the_pinned_bytes_or_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_TRACES_OFFLINE", "0")
+    monkeypatch.setattr(download, "LIMIT", 1 << 20)
+    download.dead.clear()
+    plans = [Plan(seed) for seed in range(FIRST, FIRST + COUNT)]
+    with servers.site() as site, ThreadPoolExecutor(6) as pool:
+        futures = [pool.submit(run, plan, site, tmp_path / str(plan.seed)) for plan in plans]
+        outcomes, wrong = Counter[str](), []
+        for plan, future in zip(plans, futures, strict=True):
+            error = future.exception()
+            if error is not None:
+                wrong.append("".join([f"{plan}\n", *traceback.format_exception(error, limit=-4)]))
+            else:
+                outcomes[future.result()] += 1
+    with capsys.disabled():
+        print(f"\n{COUNT} fault plans from seed {FIRST}: {dict(outcomes)}")
+    assert not wrong, f"{len(wrong)} plans; again with LLM_TRACES_FAULTS_SEED:\n" + "\n".join(wrong[:5])
+    assert min(outcomes["the pinned bytes"], outcomes["BadUpstream"], outcomes["Unavailable"]) >= COUNT // 20
