@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint docs install clean
+.PHONY: demo test faults lint docs install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/llm-traces demo
@@ -13,10 +13,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest --numprocesses=auto $(PYTEST)
 
+# FAULTS times as many random faults as make test; SEED=N repeats a run
+FAULTS ?= 30
+faults: $(VENV)/.installed-dev
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest --numprocesses=auto -m faults $(PYTEST)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m typer llm_trace_archive.cli.main utils docs --name llm-traces --output docs/cli.md

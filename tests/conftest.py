@@ -11,7 +11,13 @@ import pytest
 from hypothesis import settings
 
 from llm_trace_archive.core.archive import Archive
+from support.chance import SEED
 from support.programs import BIN, MIRROR, ROOT, Samples, git, llm_traces
+
+
+def pytest_report_header() -> str:
+    return f"random faults: SEED={SEED}"
+
 
 # A busy machine is no finding.
 settings.register_profile("no deadline", deadline=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +23,9 @@ from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.lock.validate import validate
 from llm_trace_archive.upstream.sources import Sources
+from support.chance import seeds
 from support.programs import ROOT, Samples, llm_traces
 
-FLIPS = int(os.environ.get("LLM_TRACES_FLIPS", "100"))
 NAMES = ["azure-2023/code", "burstgpt/3", "kavier/decode", "mooncake/conversation", "ragpulse/components"]
 
 
@@ -190,28 +189,30 @@ def column_at(path: Path, offset: int) -> str:
     return ""
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("name", NAMES)
 def test_a_flipped_byte_anywhere_is_found(built: Archive, restore: object, name: str) -> None:
-    """At LLM_TRACES_FLIPS random offsets (100), each a flip of its own; nothing but the damaged column is named."""
+    """At random offsets, each a flip of its own; nothing but the damaged column is named."""
     resource = built.locked[name]
     (workload,) = built.select([name])
     path = built.root / workload.path
     content = path.read_bytes()
     whole = path.resolve()
     path.unlink()
-    chance, named = random.Random(name), 0
-    for _ in range(FLIPS):
+    named, flips = 0, seeds(100)
+    for seed in flips:
+        chance = random.Random(f"{name} {seed}")
         offset = chance.randrange(len(content))
         flipped = bytearray(content)
         flipped[offset] ^= 1 << chance.randrange(8)
         path.write_bytes(flipped)
         sha256, *more = [each for each in integrity(built, resource) if not each.holds]
-        assert sha256.name == "sha256", offset
+        assert sha256.name == "sha256", (seed, offset)
         columns = {each.column for each in more if each.column}
         # A damaged footer may point to other pages.
-        assert columns <= {column_at(whole, offset)} or not column_at(whole, offset), offset
+        assert columns <= {column_at(whole, offset)} or not column_at(whole, offset), (seed, offset)
         named += bool(columns)
-    assert named > FLIPS / 10
+    assert named > len(flips) / 10
 
 
 def test_damage_names_the_column_and_the_first_row_of_the_page(built: Archive, restore: object) -> None:

@@ -1,7 +1,7 @@
 """A disk that is full at random moments of get, build and setup: told, nothing half-written, and the next run is right.
 
 Two ways: a limit on the size of files, which any system has, and a tmpfs filled up to a few bytes, where a user
-namespace may mount one. LLM_TRACES_FAULTS is the number of moments each (default 3).
+namespace may mount one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ import pytest
 
 from llm_trace_archive.upstream.cache import Cache
 from support import servers
+from support.chance import SEED, seeds
 from support.programs import BIN, ROOT, git, llm_traces
 from support.small_archive import are_right, leftovers, publish
 
 # Read at import: the tests' environment has no LLM_TRACES_*.
-COUNT = int(os.environ.get("LLM_TRACES_FAULTS", "3"))
-FIRST = int(os.environ.get("LLM_TRACES_FAULTS_SEED", "0"))
 COMMANDS = {"build": ["build", "demo"], "get": ["get", "demo"], "setup": ["setup"]}
 LARGEST = 400_000  # bytes: more than any file that is written
 
@@ -62,7 +61,7 @@ def check(
 def moments(published: Path, tmp_path: Path, run: Callable[[str, Path, Path, random.Random], tuple[int, str]]) -> str:
     """Run each moment in a clone and a cache of its own; says how they ended. Fails if one ended badly."""
     outcomes, wrong = Counter[str](), []
-    for seed in range(FIRST, FIRST + COUNT):
+    for seed in seeds(3):
         rng, name = random.Random(seed), list(COMMANDS)[seed % len(COMMANDS)]
         folder = tmp_path / str(seed)
         folder.mkdir()
@@ -70,8 +69,8 @@ def moments(published: Path, tmp_path: Path, run: Callable[[str, Path, Path, ran
         outcomes[f"{name}, exit code {code}"] += 1
         if fault:
             wrong.append(f"seed {seed}, {name}: {fault}")
-    assert not wrong, f"{len(wrong)} of {COUNT}:\n" + "\n".join(wrong[:5])
-    return f"{COUNT} moments from seed {FIRST}: {dict(outcomes)}"
+    assert not wrong, f"{len(wrong)} of SEED={SEED}:\n" + "\n".join(wrong[:5])
+    return f"{outcomes.total()} moments from seed {SEED}: {dict(outcomes)}"
 
 
 def limited(name: str, published: Path, folder: Path, rng: random.Random) -> tuple[int, str]:
@@ -117,12 +116,14 @@ def fill(name: str, published: str, place: str, room: int) -> None:
     print(json.dumps([done.returncode, fault]))
 
 
+@pytest.mark.faults
 def test_files_that_may_not_grow(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = moments(published, tmp_path, limited)
     with capsys.disabled():
         print(f"\nfile size limit, {told}")
 
 
+@pytest.mark.faults
 def test_a_full_tmpfs(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         tried = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, text=True)

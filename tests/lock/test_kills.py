@@ -1,7 +1,4 @@
-"""`kill -9` at random moments of get, build and setup: the next plain run ends with the right bytes, and nothing stays.
-
-LLM_TRACES_FAULTS is the number of kills (default 6; 200 before a release), LLM_TRACES_FAULTS_SEED the first's seed.
-"""
+"""`kill -9` at random moments of get, build and setup: the next run ends with the right bytes and leaves nothing."""
 
 from __future__ import annotations
 
@@ -19,12 +16,10 @@ import pytest
 
 from llm_trace_archive.upstream.cache import Cache
 from support import servers
+from support.chance import SEED, seeds
 from support.programs import BIN, git, llm_traces
 from support.small_archive import are_right, leftovers, publish
 
-# Read at import: the tests' environment has no LLM_TRACES_*.
-COUNT = int(os.environ.get("LLM_TRACES_FAULTS", "6"))
-FIRST = int(os.environ.get("LLM_TRACES_FAULTS_SEED", "0"))
 COMMANDS = {"get": ["get", "demo"], "build": ["build", "demo", "--jobs", "2"], "setup": ["setup"]}
 FSCK_EACH = 10
 
@@ -65,10 +60,11 @@ def kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
+@pytest.mark.faults
 def test_kills_at_random_moments(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     took = {"setup": 1.0, "get": 3.0, "build": 1.5}  # seconds, as it is found to be
     outcomes, wrong = Counter[str](), []
-    for seed in range(FIRST, FIRST + COUNT):
+    for seed in seeds(6):
         rng = random.Random(seed)
         name = list(COMMANDS)[seed % len(COMMANDS)]
         clone, cache = tmp_path / f"clone-{seed}", tmp_path / f"cache-{seed}"
@@ -85,7 +81,7 @@ def test_kills_at_random_moments(published: Path, tmp_path: Path, capsys: pytest
         began = time.monotonic()
         done = llm_traces(*COMMANDS[name], cwd=clone, LLM_TRACES_CACHE=str(cache))
         took[name] = 0.7 * took[name] + 0.3 * (time.monotonic() - began)
-        told = fault_of(done, name, clone, cache, has_fsck=(seed - FIRST) % FSCK_EACH == 0)
+        told = fault_of(done, name, clone, cache, has_fsck=(seed - SEED) % FSCK_EACH == 0)
         if told:
             wrong.append(f"seed {seed}, {name}: {told}")
         else:
@@ -93,7 +89,7 @@ def test_kills_at_random_moments(published: Path, tmp_path: Path, capsys: pytest
             subprocess.run(["chmod", "-R", "u+w", clone], check=True)
             shutil.rmtree(clone)
     with capsys.disabled():
-        print(f"\n{COUNT} kills from seed {FIRST}: {dict(outcomes)}, {len(wrong)} of them with a bad end")
+        print(f"\n{outcomes.total()} kills from seed {SEED}: {dict(outcomes)}, {len(wrong)} of them with a bad end")
     assert not wrong, "\n".join(wrong)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.bundle.pack import pack
 from llm_trace_archive.release.gate import check as gate
 from support.bundles import summed, tiny_bundle
+from support.chance import SEED, seeds
 from support.fake_hub import ATTRIBUTES, ORGANISATION, OUTSIDER, READER, WRITER, FakeHub, Repo, fake_hub
 from support.fake_hub_server import Fault, Handler
 from support.golden import assert_golden
@@ -27,8 +27,6 @@ from support.hub_runs import NAME, QUICK, environment, released, send
 from support.programs import Samples
 from support.releases import releasable
 
-FAULTS = os.environ.get("LLM_TRACES_FAULTS", "3")  # read before the environment is isolated
-SEED = os.environ.get("LLM_TRACES_SEED", "1")
 WRITING = {"create_repo", "put", "put_part", "complete", "commit", "tag"}
 
 
@@ -283,13 +281,11 @@ def test_a_server_that_fails_for_long_is_given_up_and_told(hub: FakeHub, tmp_pat
 KINDS = ["429", "limit", "500", "503", "drop", "half", "lost", "lost 500", "kill", "lost kill", "dead", "clock"]
 
 
+@pytest.mark.faults
 def test_faults_at_random_moments_end_after_one_more_run_in_one_release(hub: FakeHub, tmp_path: Path) -> None:
-    """Releases in a row, each hit at random by an error of the server or a kill -9, then run once more.
-
-    LLM_TRACES_FAULTS sets their number; LLM_TRACES_SEED the chance.
-    """
-    count = int(FAULTS)
-    chance = random.Random(int(SEED))
+    """Releases in a row, each hit at random by an error of the server or a kill -9, then run once more."""
+    count = len(seeds(3))
+    chance = random.Random(SEED)
     hub.chunk = 4000
     bundles: list[Bundle] = []
     seen: dict[str, list[int]] = {}
@@ -313,7 +309,7 @@ def test_faults_at_random_moments_end_after_one_more_run_in_one_release(hub: Fak
         seen.setdefault(kind, []).append(running.returncode)
         running = quick(hub, bundle)
         out, error = running.communicate()
-        assert (running.returncode, error) == (0, ""), (kind, moment, out)
+        assert (running.returncode, error) == (0, ""), (SEED, kind, moment, out)
         bundles.append(bundle)
         assert_released(hub, hub.repos[NAME], *bundles)
     print(f"{count} faults; exit codes of the runs that were hit: {seen}")

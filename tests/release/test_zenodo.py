@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import os
 import random
 import subprocess
 import sys
@@ -25,13 +24,13 @@ from llm_trace_archive.release.zenodo.invenio import Invenio
 from llm_trace_archive.release.zenodo.metadata import metadata
 from llm_trace_archive.upstream.http import Patience
 from support.bundles import cited, summed, tiny_bundle
+from support.chance import FACTOR, seeds
 from support.fake_invenio import Fake, Fault, Record, fake_invenio
 from support.golden import assert_golden
 from support.programs import llm_traces
 from support.servers import redirecting, site
 
 QUICK = Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=2)
-ROUNDS = int(os.environ.get("LLM_TRACES_FAULTS", "8"))
 TOKEN = "token-1"
 
 
@@ -94,6 +93,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_any_request_may_fail(fake: Fake, versions: dict[str, Bundle], version: str, fault: Fault) -> None:
@@ -103,7 +103,7 @@ def test_any_request_may_fail(fake: Fake, versions: dict[str, Bundle], version: 
         release(each)
     start = copy.deepcopy(fake.records)
     every = list(FAULTS.values())
-    for number in itertools.count(1) if ROUNDS >= 200 else itertools.count(1 + every.index(fault), len(every)):
+    for number in itertools.count(1) if FACTOR > 1 else itertools.count(1 + every.index(fault), len(every)):
         fake.records = copy.deepcopy(start)
         fake.fault = at(number, fault, len(fake.asked))
         said: list[str] = []
@@ -152,10 +152,12 @@ main()
 """
 
 
+@pytest.mark.faults
 def test_kills_and_errors_at_random(fake: Fake, versions: dict[str, Bundle]) -> None:
-    """LLM_TRACES_FAULTS=200: so many rounds, each the real command killed once, then run once more."""
+    """In each round the real command killed once, then run once more."""
     killed = 0
-    for seed in range(ROUNDS):
+    rounds = seeds(8)
+    for seed in rounds:
         draw = random.Random(seed)
         fake.records.clear()
         fake.fault = lambda method, path, number: None
@@ -166,8 +168,8 @@ def test_kills_and_errors_at_random(fake: Fake, versions: dict[str, Bundle]) -> 
         fake.fault = lambda method, path, number: None
         release(bundles[-1])
         assert_released(fake, bundles), f"seed {seed}"
-    assert killed > ROUNDS / 2
-    print(f"{killed} of {ROUNDS} runs were killed before their end")
+    assert killed > len(rounds) / 2
+    print(f"{killed} of {len(rounds)} runs were killed before their end")
 
 
 def kill_one(fake: Fake, bundle: Bundle, draw: random.Random) -> int:

@@ -1,7 +1,4 @@
-"""Fetching from servers that do wrong, by random plans: the pinned bytes or a clear Problem, and nothing that stays.
-
-LLM_TRACES_FAULTS is the number of plans (default 300; 1000 before a release), LLM_TRACES_FAULTS_SEED the first's seed.
-"""
+"""Fetching from servers that do wrong, by random plans: the pinned bytes or a clear Problem, and nothing that stays."""
 
 from __future__ import annotations
 
@@ -21,11 +18,10 @@ from llm_trace_archive.upstream import pins as verify
 from llm_trace_archive.upstream.cache import Cache
 from llm_trace_archive.upstream.sources import Patience, Sources
 from support import servers
+from support.chance import SEED, seeds
 from support.faults import Plan
 
 # Read at import: the tests' environment has no LLM_TRACES_*.
-COUNT = int(os.environ.get("LLM_TRACES_FAULTS", "300"))
-FIRST = int(os.environ.get("LLM_TRACES_FAULTS_SEED", "0"))
 HASTY = Patience(tries=3, first_pause=0.002, longest_pause=0.01, connect=2, read=0.2)
 
 
@@ -73,13 +69,14 @@ def run(plan: Plan, site: servers.Site, cache: Path) -> str:
     return found
 
 
+@pytest.mark.faults
 def test_random_faults_end_with_the_pinned_bytes_or_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LLM_TRACES_OFFLINE", "0")
     monkeypatch.setattr(download, "LIMIT", 1 << 20)
     download.dead.clear()
-    plans = [Plan(seed) for seed in range(FIRST, FIRST + COUNT)]
+    plans = [Plan(seed) for seed in seeds(300)]
     with servers.site() as site, ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(run, plan, site, tmp_path / str(plan.seed)) for plan in plans]
         outcomes, wrong = Counter[str](), []
@@ -90,6 +87,6 @@ def test_random_faults_end_with_the_pinned_bytes_or_a_problem(
             else:
                 outcomes[future.result()] += 1
     with capsys.disabled():
-        print(f"\n{COUNT} fault plans from seed {FIRST}: {dict(outcomes)}")
-    assert not wrong, f"{len(wrong)} plans; again with LLM_TRACES_FAULTS_SEED:\n" + "\n".join(wrong[:5])
-    assert min(outcomes["the pinned bytes"], outcomes["BadUpstream"], outcomes["Unavailable"]) >= COUNT // 20
+        print(f"\n{len(plans)} fault plans from seed {SEED}: {dict(outcomes)}")
+    assert not wrong, f"{len(wrong)} plans of SEED={SEED}:\n" + "\n".join(wrong[:5])
+    assert min(outcomes["the pinned bytes"], outcomes["BadUpstream"], outcomes["Unavailable"]) >= len(plans) // 20

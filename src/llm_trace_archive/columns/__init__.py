@@ -1,0 +1,1 @@
+"""What a column of Arrow values can be asked: does it keep its constraints, repeat its keys."""
