@@ -421,7 +421,7 @@ def test_columns_from_the_names_of_members_are_in_the_schemas(archive: Archive) 
 
 def test_pin_stands_once_for_all_workloads(empty_archive: Archive) -> None:
     path = empty_archive.root / "recipes" / "marconi.toml"
-    pin = 'name = "traces.tar.gz"\nsha256 = "' + "0" * 64 + '"\nbytes = 700000000\n'
-    path.write_text(path.read_text().replace('name = "traces.tar.gz"\n', pin, 1))
+    pin = 'name = "traces.tar.gz", sha256 = "' + "0" * 64 + '", bytes = 700000000'
+    path.write_text(path.read_text().replace('name = "traces.tar.gz"', pin, 1))
     for workload in empty_archive.select(["marconi", "marconi-kavier"]):
         assert [(file.sha256, file.bytes) for file in workload.files] == [("0" * 64, 700_000_000)]

@@ -37,6 +37,65 @@ def test_request_tables_start_with_the_canonical_columns(archive: Archive) -> No
             assert [{**field, "source": ""} for field in fields] == [{**field, "source": ""} for field in canonical]
 
 
+def test_only_mapped_and_identity_columns_have_a_source(archive: Archive) -> None:
+    for workload in archive.select():
+        kind = archive.recipe(workload.trace).kinds[workload.table]
+        alike = [each for each in archive.recipe(workload.trace).workloads if each.table == workload.table]
+        files = [file for each in alike for file in each.files]
+        mapped = {name for file in files for rule in file.rules for name in (rule.column, rule.rest) if name}
+        mapped |= {name for file in files for name in file.named}
+        identity = {"trace", "workload", *(["request_id"] if workload.is_requests else [])}
+        identity |= {column.name for column in kind.columns if column.is_row}
+        assert {f["name"] for f in archive.schema(workload)["fields"] if "source" in f} == mapped | identity
+
+
+def test_schemas_on_disk_are_those_that_are_used(archive: Archive) -> None:
+    for workload in archive.select():
+        assert json.loads((archive.root / workload.schema_path).read_text()) == archive.schema(workload)
+
+
+def test_recipes_are_short(archive: Archive) -> None:
+    lines = {name: len(recipe.file.read_text().splitlines()) for name, recipe in archive.recipes.items()}
+    assert sum(lines.values()) / len(lines) < 80, lines
+
+
+def test_groups_of_published_figures(empty_archive: Archive) -> None:
+    path = empty_archive.root / "recipes" / "kavier.toml"
+    group = """published = [
+  { source = "a paper", mean = { input_tokens = 2, output_tokens = 3 }, turns_p25 = 4 },
+  { source = "a plot", note = "x", tolerance = 0.5, p99 = { input_tokens = 5 }, lru_hit_ratio = { "0.01" = 0.1 } },
+  { source = "an issue", succeeded_per_s = { 0-72 = 0.03 } },
+  { source = "a table", by = "gpu", median = { latency_us = { A10 = 6 } }, median_output_rate = { A10 = 7 } },
+]
+"""
+    text = path.read_text()
+    start = text.index("published = [")
+    path.write_text(text[:start] + group + text[text.index("]\n", start) + 2 :])
+    assert empty_archive.recipe("kavier").workload("prefill").published == (
+        {"figure": "mean", "column": "input_tokens", "value": 2, "tolerance": 0, "source": "a paper"},
+        {"figure": "mean", "column": "output_tokens", "value": 3, "tolerance": 0, "source": "a paper"},
+        {"figure": "turns_percentile", "q": 25, "value": 4, "tolerance": 0, "source": "a paper"},
+        {"figure": "percentile", "q": 99, "column": "input_tokens", "value": 5, "tolerance": 0.5, "source": "a plot",
+         "note": "x"},
+        {"figure": "lru_hit_ratio", "share": 0.01, "value": 0.1, "tolerance": 0.5, "source": "a plot",
+         "note": "x"},
+        {"figure": "succeeded_per_s", "window_s": [0, 72], "value": 0.03, "tolerance": 0, "source": "an issue"},
+        {"figure": "median", "column": "latency_us", "by": "gpu", "value": {"A10": 6}, "tolerance": 0,
+         "source": "a table"},
+        {"figure": "median_output_rate", "by": "gpu", "value": {"A10": 7}, "tolerance": 0, "source": "a table"},
+    )  # fmt: skip
+
+
+def test_urls_are_relative_to_the_base(archive: Archive) -> None:
+    base = (
+        "https://raw.githubusercontent.com/kvcache-ai/Mooncake/3cca71daccf2a7afb8fe3f0295358f70e3a69fdb/FAST25-release/"
+    )
+    assert [file.url.removeprefix(base) for each in archive.select(["mooncake"]) for file in each.files][2:] == [
+        "traces/synthetic_trace.jsonl",
+        "arxiv-trace/mooncake_trace.jsonl",
+    ]
+
+
 def test_pins_are_those_of_the_real_files(archive: Archive, mirror: Path) -> None:
     held = 0
     for workload in archive.select():
@@ -72,13 +131,21 @@ WRONG = {
     "unknown-key": ('[licence]\nspdx = "MIT"', '[licence]\nspdx = "MIT"\nshare = true'),
     "missing-licence": ("redistribute = true\n", ""),
     "wrong-pin": ('sha256 = "2c0fe13b913dd84b', 'sha256 = "2C0FE13B913DD84B'),
-    "unknown-unit": ('unit = "s"', 'unit = "seconds"'),
-    "two-sources": ('{ from = "gpu" }', '{ from = "gpu", value = "A10" }'),
+    "unknown-unit": ('in = "s"', 'in = "seconds"'),
+    "two-sources": ('from = "gpu"', 'from = "gpu", value = "A10"'),
     "name-of-another": ('name = "kavier"\n', 'name = "kaviar"\n'),
     "workload-twice": ('name = "decode"', 'name = "prefill"'),
     "path-as-file-name": ('name = "raw_prefill.csv"', 'name = "../raw_prefill.csv"'),
     "not-toml": ('name = "kavier"\n', "name = kavier\n"),
-    "published-without-source": ('tolerance = 0.0005, source = "filtered_decode.csv" }', "tolerance = 0.0005 }"),
+    "published-without-source": ('source = "filtered_prefill.csv", tolerance = 0.0005', "tolerance = 0.0005"),
+    "unknown-figure": ("median = {", "medium = {"),
+    "column-without-a-meaning": (', title = "GPU", meaning = "GPU model."', ""),
+    "canonical-column-described": (
+        'latency_us = { from = "latency_s", in = "s" }',
+        'latency_us = { from = "latency_s", in = "s", type = "int64", title = "L", meaning = "L." }',
+    ),
+    "unknown-table": ('table = "telemetry"', 'table = "telemetrie"'),
+    "table-without-row-numbers": ("row = true, ", 'type = "int64", '),
     "several": ('spdx = "MIT"\nredistribute = true', 'redistribute = "yes"\ncolour = "blue"'),
 }
 

@@ -34,7 +34,7 @@ source = "https://example.org/{name}/licence"
 [properties]
 arrivals = "measured"
 [columns]
-arrival_us = {{ from = "at", unit = "s" }}
+arrival_us = {{ from = "at", in = "s" }}
 input_tokens = {{ from = "in", empty = "null" }}
 model = {{ from = "model" }}
 session_id = {{ from = "session", empty = "null" }}
@@ -58,7 +58,7 @@ arrivals = "measured"
 block_tokens = 512
 block_scope = "trace"
 [columns]
-arrival_us = { from = "timestamp", unit = "ms" }
+arrival_us = { from = "timestamp", in = "ms" }
 input_tokens = { from = "input_length" }
 output_tokens = { from = "output_length" }
 hash_ids = { from = "hash_ids" }

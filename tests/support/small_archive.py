@@ -31,7 +31,7 @@ source = "https://example.org/licence"
 [properties]
 arrivals = "synthetic"
 [columns]
-arrival_us = { from = "at", unit = "s" }
+arrival_us = { from = "at", in = "s" }
 input_tokens = { from = "in" }
 """
 WORKLOAD = """

@@ -84,8 +84,8 @@ def test_recipes_tell_more_urls_without_a_new_digest(empty_archive: Archive) -> 
     before = empty_archive.recipe("burstgpt").workload("1")
     text = path.read_text()
     name = before.files[0].name
-    assert text.count(f'name = "{name}"\n') == 1
-    path.write_text(text.replace(f'name = "{name}"\n', f'name = "{name}"\nalso = ["https://example.org/{name}"]\n'))
+    assert text.count(f'name = "{name}", ') == 1
+    path.write_text(text.replace(f'name = "{name}", ', f'name = "{name}", also = ["https://example.org/{name}"], '))
     after = Archive(empty_archive.root).recipe("burstgpt").workload("1")
     assert after.files[0].also == (f"https://example.org/{name}",)
     assert after.digest == before.digest and after.sources == before.sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,10 +22,8 @@ def unpinned(samples: Samples, tmp_path: Path) -> Path:
     for name in ("recipes", "schemas"):
         shutil.copytree(samples.root / name, root / name)
     path = root / "recipes" / "kavier.toml"
-    lines = path.read_text().splitlines(keepends=True)
-    start = next(n for n, line in enumerate(lines) if "raw_decode.csv" in line and line.startswith("name"))
-    del lines[start + 1 : start + 3]
-    path.write_text("".join(lines))
+    text = re.sub(r'(name = "raw_decode.csv"), sha256 = "\w+", bytes = \d+', r"\1", path.read_text())
+    path.write_text(text)
     assert Archive(root).recipe("kavier").workload("decode").files[0].sha256 is None
     return root
 
@@ -51,8 +50,8 @@ def test_pin_shows_the_difference_and_writes_the_recipe(unpinned: Path, samples:
     assert "raw_prefill.csv: as pinned" in done.stdout
     assert f"was  sha256 none, unknown bytes\n  now  sha256 {digest}, {len(content)} bytes" in done.stdout
     assert "recipes/kavier.toml: written" in done.stdout
-    added = [line for line in path.read_text().splitlines() if line not in before.splitlines()]
-    assert added == [f'sha256 = "{digest}"', f"bytes = {len(content)}"]
+    pin = f'name = "raw_decode.csv", sha256 = "{digest}", bytes = {len(content)}'
+    assert path.read_text() == before.replace('name = "raw_decode.csv"', pin)
     llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=unpinned, check=True)
     again = llm_traces("pin", "kavier", "--mirror", samples.mirror, cwd=unpinned)
     assert "written" not in again.stdout and again.stdout.count("as pinned") == 3

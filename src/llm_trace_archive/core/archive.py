@@ -13,6 +13,7 @@ from typing import Any
 from . import recipe_file
 from .errors import BadUse
 from .recipe import Recipe, Workload
+from .table_schema import table_schema
 
 LOCK = "datapackage.json"
 CITATION = "CITATION.cff"
@@ -43,9 +44,15 @@ class Archive:
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
         """Every recipe by the name of its trace, in alphabetical order."""
-        schema = json.loads((self.root / "schemas" / "recipe.schema.json").read_text(encoding="utf-8"))
+        schema = _read_json(self.root, "schemas/recipe.schema.json")
+        columns = [field["name"] for field in self.canonical["fields"]]
         files = sorted((self.root / "recipes").glob("*.toml"), key=lambda file: file.stem)
-        return {file.stem: recipe_file.read(file, schema) for file in files}
+        return {file.stem: recipe_file.read(file, schema, columns) for file in files}
+
+    @cached_property
+    def canonical(self) -> dict[str, Any]:
+        """The Table Schema of requests, `schemas/request.json`: the canonical columns."""
+        return _read_json(self.root, "schemas/request.json")
 
     def recipe(self, trace: str) -> Recipe:
         """The recipe of a trace. Raises BadUse, which lists those there are."""
@@ -69,8 +76,10 @@ class Archive:
         return [workload for workload in every if not wanted or str(workload) in wanted]
 
     def schema(self, workload: Workload) -> dict[str, Any]:
-        """The Table Schema of a workload. Raises BadUse if it is missing or not JSON."""
-        return _read_json(self.root, workload.schema_path)
+        """Return the Table Schema of a workload, made from the canonical schema and the recipe."""
+        recipe = self.recipe(workload.trace)
+        alike = [each for each in recipe.workloads if each.table == workload.table]
+        return table_schema(recipe.name, recipe.kinds[workload.table], self.canonical, alike)
 
     @cached_property
     def lock(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
         yield Entry(
             workload,
             archive.recipe(workload.trace),
-            stats.get("rows", workload.expect.get("rows")),
+            stats.get("rows", workload.rows),
             _period(workload, stats),
             capabilities(workload),
             _state(archive, workload, facts),

@@ -1,6 +1,6 @@
-"""A recipe: the facts about one trace's upstream files and how their fields become our columns.
+"""A recipe: the facts about one trace's upstream files, and how their fields become our columns.
 
-It is declarative, so that the same mapping runs forwards (canonicalise) and backwards (restore).
+It is declarative, so that the same mapping runs forwards (convert.canonicalise) and backwards (convert.restore).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Rule:
 
     source    the upstream field (JSON: a dotted path); None for a constant
     unit      "s", "ms" or "us": the upstream's unit of a column that holds microseconds
-    datetime  the upstream's spelling of a date and time, such as "YYYY-MM-DD hh:mm:ss[.ffffff]+00:00"
+    datetime  the upstream's format of a date and time, such as "YYYY-MM-DD hh:mm:ss[.ffffff]+00:00"
     rest      the own column that takes the digits of `datetime` beyond the microsecond
-    prefix    a constant text the upstream puts before every value
+    prefix    a constant text that the upstream puts before every value
     empty     "null": an empty text means no value
     derive    the named transform that computes the column; such a column is not needed to restore the upstream
     parent    the upstream field with the id of the request before, for `derive = "chain_root"`
@@ -45,27 +45,61 @@ class Rule:
     value: str | None = None
     first: int | None = None
 
-    def told(self) -> dict[str, str | int]:
-        """What the rule says, less what it leaves open: new keys of rules leave the digests of old ones as they are."""
+    def as_digested(self) -> dict[str, str | int]:
+        """Return the settings that are not defaults, so that new kinds of setting leave old digests as they are."""
         return {name: value for name, value in vars(self).items() if value not in (None, "")}
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Every upstream field it reads."""
+        """Every upstream field the rule reads."""
         return tuple(each for each in (self.source, self.parent) if each is not None)
 
     @property
     def restores(self) -> bool:
-        """Whether the upstream field is written back from this column."""
+        """Whether the upstream field is restored from this column."""
         return self.source is not None and self.derive is None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a trace's own: what its Table Schema says of it.
+
+    type      Arrow type, such as "int32" or "list<int64>"
+    is_row    whether it numbers the rows of its table, from 0
+    """
+
+    name: str
+    type: str
+    title: str
+    meaning: str
+    unit: str = ""
+    min: float | None = None
+    max: float | None = None
+    enum: tuple[str, ...] = ()
+    required: bool = True
+    is_row: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of table of a trace: "request", or one of its own such as "telemetry", with the columns of its own.
+
+    key  the column that identifies a row; the one that numbers the rows if empty
+    """
+
+    name: str
+    title: str
+    description: str
+    columns: tuple[Column, ...]
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class UpstreamFile:
     """One upstream file and its pin (sha256 in hex, size in bytes; None where the upstream's is not known).
 
-    `git_blob` is git's id of the content, in hex: what an upstream on git pins its files by. It serves in place of a
-    sha256. `role` is None for a file of rows, "tokenizer" for the one that counts the tokens of the others.
+    `git_blob` is git's object id of the content, in hex: what an upstream on git pins its files by. It serves in place
+    of a sha256. `role` is None for a file of rows, "tokenizer" for the one that counts the tokens of the others.
 
     also       more URLs of the same bytes, tried in this order after `url`
     drops      fields that the recipe knows and makes no column of
@@ -95,20 +129,25 @@ class UpstreamFile:
 
     @property
     def fields(self) -> frozenset[str]:
-        """Every upstream field the recipe knows in this file."""
+        """Every upstream field that the recipe knows in this file."""
         return frozenset(self.drops) | {rule.source for rule in self.rules if rule.source is not None}
 
     @property
     def lost(self) -> frozenset[str]:
-        """The fields that no column writes back."""
+        """The fields that no column restores."""
         return self.fields - {rule.source for rule in self.rules if rule.restores}
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The columns whose values stand in the names of members."""
+        return frozenset(name for pattern in self.members for name in re.findall(r"\{(\w+)\}", pattern))
+
     def member(self, name: str) -> UpstreamFile | None:
-        """The member of that name, with the columns that its name tells; None if no pattern fits."""
+        """Return the member of that name, with the columns that its name holds; None if no pattern matches."""
         for pattern in self.members:
             regex = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[A-Za-z0-9.]+)", re.escape(pattern))
-            if found := re.fullmatch(regex, name):
-                rules = (*self.rules, *(Rule(column, value=text) for column, text in found.groupdict().items()))
+            if match := re.fullmatch(regex, name):
+                rules = (*self.rules, *(Rule(column, value=text) for column, text in match.groupdict().items()))
                 return replace(self, name=name, sha256=None, bytes=None, rules=rules, members=(), container=self.name)
         return None
 
@@ -135,11 +174,12 @@ class Derived:
 
 @dataclass(frozen=True)
 class Workload:
-    """One table of a trace: `trace/name`, built from `files` in their order.
+    """One table of a trace: `trace/name`, built from `files` in their order; `table` is the name of its kind.
 
-    `restores` is False where the table does not hold all of the upstream, so that it can't be written back.
-    `listed` is where the files are listed if the recipe itself does not name them. `redistribute` is False where the
-    table may be built and used, but not passed on.
+    `published` are figures, each with figure, value, tolerance and source, and where they apply column, q, share,
+    window_s and by. `restores` is False where the table does not hold all of the upstream, so that it can't be
+    restored. `listed` is where the files are listed if the recipe itself does not name them. `redistribute` is False
+    where the table may be built and used but not redistributed.
     """
 
     trace: str
@@ -168,12 +208,18 @@ class Workload:
     @property
     def schema_path(self) -> str:
         """Path of the Table Schema below the archive's root."""
-        own = self.trace if self.table == "request" else f"{self.trace}-{self.table}"
-        return f"schemas/{own}.json"
+        return f"schemas/{self.trace}.json" if self.is_requests else f"schemas/{self.trace}-{self.table}.json"
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows that the recipe expects or that was published exactly; None if neither is known."""
+        exact = (f["value"] for f in self.published if f["figure"] == "rows" and not f["tolerance"])
+        rows: int | None = self.expect.get("rows", next(exact, None))
+        return rows
 
     @property
     def is_pinned(self) -> bool:
-        """Whether every file has a hash to be held to."""
+        """Whether every file has a pin."""
         return all(file.pin for file in self.files)
 
     @property
@@ -183,19 +229,19 @@ class Workload:
 
     @property
     def sources(self) -> list[tuple[str, str]]:
-        """The files as (title, URL); one pair for all of a list."""
+        """The files as (title, URL); one pair for all the files of a list."""
         if self.listed:
             return [(f"{len(self.files)} files, see {self.listed.path}", self.listed.base)]
         return [(file.name, file.url) for file in self.files]
 
     def upstream(self, name: str) -> UpstreamFile | None:
-        """The file of rows, or the member of one, that has this name."""
+        """Return the file of rows, or the member of one, that has this name; None if there is none."""
         every = (file if file.name == name else file.member(name) for file in self.tables)
         return next((file for file in every if file), None)
 
     @property
     def is_requests(self) -> bool:
-        """Whether the rows are requests, that is: the canonical columns come first."""
+        """Whether the rows are requests: then the canonical columns come first."""
         return self.table == "request"
 
     @cached_property
@@ -207,7 +253,7 @@ class Workload:
             self.format,
             self.table,
             self.properties.get("epoch"),
-            [[f.name, f.sha256 or f.git_blob, [rule.told() for rule in f.rules]] for f in self.files],
+            [[f.name, f.sha256 or f.git_blob, [rule.as_digested() for rule in f.rules]] for f in self.files],
         ]
         if any(file.members for file in self.files):
             what += [[file.members for file in self.files], self.properties.get("block_tokens")]
@@ -216,7 +262,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One trace: its licence, citation and workloads. `file` is where it was read.
+    """One trace: its licence, citation, workloads, and kinds of tables by name. `file` is where it was read.
 
     `derived_from` is the trace whose upstream files this one is built from, if it has none of its own.
     """
@@ -231,12 +277,13 @@ class Recipe:
     licence: Mapping[str, Any]
     synthetic: bool
     workloads: tuple[Workload, ...]
+    kinds: Mapping[str, Kind]
     anomalies: tuple[Mapping[str, str], ...]
     doi: str | None = None
     derived_from: str | None = None
 
     def workload(self, name: str) -> Workload:
-        """The workload of that name. Raises BadUse, which lists those there are."""
+        """Return the workload of that name. Raises BadUse, which lists those there are."""
         for workload in self.workloads:
             if workload.name == name:
                 return workload

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import BadUse
-from .recipe import Derived, FileList, Recipe, Rule, UpstreamFile, Workload
+from .recipe import Column, Derived, FileList, Kind, Recipe, Rule, UpstreamFile, Workload
+
+REQUEST = "request"
 
 
-def read(path: Path, schema: Mapping[str, Any]) -> Recipe:
+def read(path: Path, schema: Mapping[str, Any], canonical: Iterable[str]) -> Recipe:
     """Read one recipe and check it against the JSON Schema of recipes.
+
+    canonical  names of the canonical columns, which a recipe maps but does not describe
 
     Raises BadUse that names the file, every offending key with its line, and the reason.
     """
@@ -24,22 +28,22 @@ def read(path: Path, schema: Mapping[str, Any]) -> Recipe:
     except OSError as error:
         raise BadUse(path.name, "the recipe can't be read", reason=error.strerror or str(error)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadUse(f"recipes/{path.name}", "not valid TOML", reason=str(error), next="mend the recipe") from None
+        raise BadUse(f"recipes/{path.name}", "is not valid TOML", reason=str(error), next="fix the recipe") from None
     faults = [*_schema_faults(raw, schema), *_meaning_faults(raw, path)]
     if not faults:
-        made = _recipe(path, raw)
-        faults = [*_loss_faults(made)]
+        recipe = _recipe(path, raw)
+        faults = [*_loss_faults(recipe), *_column_faults(raw, recipe, frozenset(canonical))]
     if faults:
-        told = [
+        lines = [
             f"line {_line_of(text, where)}: {'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults
         ]
         raise BadUse(
             f"recipes/{path.name}",
-            "the recipe is wrong" if len(told) == 1 else f"the recipe is wrong in {len(told)} places",
-            found="\n".join(told),
-            next="mend the recipe; schemas/recipe.schema.json says what each key takes",
+            "the recipe is wrong" if len(lines) == 1 else f"the recipe is wrong in {len(lines)} places",
+            found="\n".join(lines),
+            next="fix the recipe; schemas/recipe.schema.json explains each key",
         )
-    return made
+    return recipe
 
 
 Where = tuple[str | int, ...]
@@ -59,14 +63,19 @@ def _schema_faults(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterabl
             continue
         if error.validator == "oneOf" and all("required" in each for each in error.validator_value):
             one_of = " or ".join(f"'{key}'" for each in error.validator_value for key in each["required"])
-            reason = f"takes one of {one_of}, and not both"
+            reason = f"takes either {one_of}"
+        if error.validator == "not":
+            reason = "takes either " + " or ".join(f"'{key}'" for key in error.validator_value["required"])
+        if error.validator == "dependentRequired":
+            missing, _, given = error.message.partition(" is a dependency of ")
+            reason = f"{missing} is missing, which {given} requires"
         if error.validator == "required":
             reason = f"{error.message.split(' is a required')[0]} is missing"
         yield where, reason if len(reason) < 200 else reason[:197] + "..."
 
 
 def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[tuple[Where, str]]:
-    """What a JSON Schema can't say."""
+    """Find what a JSON Schema can't express."""
     if isinstance(raw.get("name"), str) and raw["name"] != path.stem:
         yield ("name",), f"'{raw['name']}' but the file is {path.name}"
     seen: set[str] = set()
@@ -77,8 +86,12 @@ def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[tuple[Where,
         name = workload.get("name")
         if isinstance(name, str):
             if name in seen:
-                yield ("workloads", index, "name"), f"'{name}' stands twice"
+                yield ("workloads", index, "name"), f"'{name}' appears twice"
             seen.add(name)
+        table = workload.get("table", REQUEST)
+        tables = raw.get("tables")
+        if table != REQUEST and not (isinstance(tables, dict) and table in tables):
+            yield ("workloads", index, "table"), f"there is no [tables.{table}]"
     origin = raw.get("derived_from")
     if isinstance(origin, str):
         try:
@@ -91,11 +104,36 @@ def _loss_faults(recipe: Recipe) -> Iterable[tuple[Where, str]]:
     for index, workload in enumerate(recipe.workloads):
         lost = sorted({name for file in workload.tables for name in file.lost})
         if workload.restores and lost:
-            yield ("workloads", index), f"no column writes {', '.join(lost)} back: map it, or say restores = false"
+            yield ("workloads", index), f"no column restores {', '.join(lost)}: map it, or set restores = false"
+
+
+def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[str]) -> Iterable[tuple[Where, str]]:
+    """Find columns that are mapped but not described, or described though they are canonical."""
+    for name, kind in recipe.kinds.items():
+        described = {column.name for column in kind.columns}
+        where: Where = ("columns",) if name == REQUEST else ("tables", name, "columns")
+        if name == REQUEST:
+            for column in sorted(described & canonical):
+                yield (*where, column), "is a canonical column, which has its type and meaning in schemas/request.json"
+            described |= canonical
+        elif sum(column.is_row for column in kind.columns) != 1:
+            yield where, "one column must number the rows: row = true"
+        mapped = {
+            column: None
+            for workload in recipe.workloads
+            if workload.table == name
+            for file in workload.files
+            for rule in file.rules
+            for column in (rule.column, rule.rest, *file.named)
+            if column
+        }
+        for column in mapped:
+            if column not in described:
+                yield (*where, column), "is not described: give its type, title and meaning"
 
 
 def _line_of(text: str, where: Where) -> int:
-    """The line of a key in TOML text: the deepest part of `where` that is found, counted from 1."""
+    """Return the line, from 1, of a key in TOML text: of the deepest part of `where` that can be located."""
     lines = text.splitlines()
     found, start, names = 1, 0, [part for part in where if isinstance(part, str)]
     indices = [part for part in where if isinstance(part, int)]
@@ -133,70 +171,171 @@ def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
         synthetic=raw.get("synthetic", False),
         anomalies=tuple(raw.get("anomalies", ())),
         workloads=tuple(_workload(raw, each, origin, path.parent) for each in raw["workloads"]),
+        kinds=_kinds(raw),
         derived_from=raw.get("derived_from"),
     )
 
 
 def _workload(raw: Mapping[str, Any], own: Mapping[str, Any], origin: Mapping[str, Any], folder: Path) -> Workload:
-    table = own.get("table", "request")
-    # The trace's columns are those of its requests; another table maps its own.
-    columns = {**(raw.get("columns", {}) if table == "request" else {}), **own.get("columns", {})}
+    table = own.get("table", REQUEST)
+    # What the recipe says of the trace is true of its requests; another kind of table says its own.
+    shared = raw if table == REQUEST else raw["tables"][table]
+    given = {**shared, **own}
+    columns = _over(shared.get("columns", {}), own.get("columns", {}))
     base = origin.get("base", "")
     listed, files = None, own.get("files")
     if files is None:
-        listed, files = _listed(folder / own["files_from"], base)
+        listed, files = _read_list(folder / own["files_from"], base)
     return Workload(
         trace=raw["name"],
         name=own["name"],
         title=own["title"],
         format=own.get("format", raw.get("format", "")),
         table=table,
-        files=tuple(_files(origin, base, columns, files, tuple(own.get("drops", ())))),
-        properties={**(raw.get("properties", {}) if table == "request" else {}), **own.get("properties", {})},
-        expect=own["expect"],
-        published=tuple(own.get("published", ())),
+        files=tuple(_files(origin, base, columns, files, tuple(given.get("drops", ())))),
+        properties={**shared.get("properties", {}), **own.get("properties", {})},
+        expect={**shared.get("expect", {}), **own.get("expect", {})},
+        published=tuple(_published([*shared.get("published", ()), *own.get("published", ())])),
         anomalies=tuple(own.get("anomalies", ())),
-        restores=own.get("restores", True),
+        restores=given.get("restores", True),
         listed=listed,
-        redistribute=own.get("redistribute", raw["licence"]["redistribute"]),
-        derived=tuple(Derived(url=base + each["name"], **each) for each in own.get("derived", ())),
+        redistribute=given.get("redistribute", raw["licence"]["redistribute"]),
+        derived=tuple(Derived(url=_url(base, each["name"]), **each) for each in own.get("derived", ())),
     )
 
+
+# -- published figures ------------------------------------------------------------------------------------------------
+
+
+def _published(groups: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every figure of groups that share a source, a tolerance and a note."""
+    for group in groups:
+        shared = {"tolerance": 0} | {key: group[key] for key in ("tolerance", "source", "note") if key in group}
+        for figure, value in group.items():
+            if figure not in ("source", "note", "tolerance", "by"):
+                for each in _figures(figure, value, group.get("by")):
+                    yield each | shared
+
+
+def _figures(figure: str, value: Any, by: str | None) -> Iterator[dict[str, Any]]:
+    """Yield the figures of one key: a number, numbers by column, or, with `by`, tables of them by a column's values."""
+    percentile = re.fullmatch(r"(.*?)_?p(\d+)", figure)
+    named: dict[str, Any] = {"figure": figure}
+    if percentile:
+        named = {"figure": f"{percentile[1]}_percentile".lstrip("_"), "q": int(percentile[2])}
+    if not isinstance(value, dict):
+        yield named | {"value": value}
+    elif by and not any(isinstance(each, dict) for each in value.values()):
+        yield named | {"by": by, "value": value}
+    else:
+        for key, each in value.items():
+            if figure == "lru_hit_ratio":
+                yield named | {"share": float(key), "value": each}
+            elif figure == "succeeded_per_s":
+                yield named | {"window_s": [int(part) for part in key.split("-")], "value": each}
+            else:
+                yield named | {"column": key, "value": each} | ({"by": by} if by else {})
+
+
+# -- columns ----------------------------------------------------------------------------------------------------------
+
+_DESCRIBES = ("type", "title", "meaning", "unit", "min", "max", "enum", "optional", "row")
+
+
+def _kinds(raw: Mapping[str, Any]) -> dict[str, Kind]:
+    title = raw["title"]
+    own = {
+        REQUEST: {
+            "title": f"{title}: requests",
+            "description": f"The canonical columns of a request, then those of {raw['name']} alone.",
+            "columns": raw.get("columns", {}),
+        }
+    }
+    return {
+        name: Kind(name, table["title"], table["description"], tuple(_columns(table["columns"])), table.get("key", ""))
+        for name, table in {**own, **raw.get("tables", {})}.items()
+    }
+
+
+def _columns(columns: Mapping[str, Mapping[str, Any]]) -> Iterator[Column]:
+    for name, given in columns.items():
+        if "title" not in given:
+            continue
+        is_row = given.get("row", False)
+        yield Column(
+            name,
+            given.get("type", "int64" if is_row else ""),
+            given["title"],
+            given["meaning"],
+            given.get("unit", ""),
+            given.get("min"),
+            given.get("max"),
+            tuple(given.get("enum", ())),
+            not (given.get("optional") or given.get("empty")),
+            is_row,
+        )
+
+
+def _over(columns: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return columns with a workload's or a file's own in place of those of the same name."""
+    return {name: given for name, given in columns.items() if name not in own} | dict(own)
+
+
+def _rules(columns: Mapping[str, Mapping[str, Any]]) -> tuple[Rule, ...]:
+    """Return the rules of the columns that are mapped; others are only described, and filled by another rule."""
+    keys = {"from": "source", "in": "unit"}
+    return tuple(
+        Rule(column, **{keys.get(key, key): value for key, value in given.items() if key not in _DESCRIBES})
+        for column, given in columns.items()
+        if "from" in given or "value" in given
+    )
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
 
 _LIST_HEADER = "name\tgit_blob"
 _LIST_LINE = re.compile(r"(?!\.)[A-Za-z0-9._+=,-]+\t[0-9a-f]{40}")
 
 
-def _listed(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
-    """The list of files at `path`, and each as a recipe would give it. Raises BadUse that names the wrong lines."""
-    told = f"recipes/{path.name}"
+def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
+    """Read the list of files at `path`, and give each as a recipe would. Raises BadUse that names the wrong lines."""
+    name = f"recipes/{path.name}"
     try:
         content = path.read_bytes()
         header, *lines = content.decode("ascii").splitlines() or [""]
     except OSError as error:
-        raise BadUse(told, "the list of files can't be read", reason=error.strerror or str(error)) from None
+        raise BadUse(name, "the list of files can't be read", reason=error.strerror or str(error)) from None
     except UnicodeDecodeError:
-        raise BadUse(told, "the list of files is not ASCII text", next=f"git checkout -- {told}") from None
+        raise BadUse(name, "the list of files is not ASCII text", next=f"git checkout -- {name}") from None
     faults = [(1, header)] if header != _LIST_HEADER else []
     blobs: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
-        name, _, blob = line.partition("\t")
-        if not _LIST_LINE.fullmatch(line) or name in blobs:
+        file, _, blob = line.partition("\t")
+        if not _LIST_LINE.fullmatch(line) or file in blobs:
             faults.append((number, line))
-        blobs[name] = blob
+        blobs[file] = blob
     if faults or not blobs:
         raise BadUse(
-            told,
+            name,
             "the list of files is wrong",
-            expected=f"{_LIST_HEADER!r}, then a line a file: its name, once, a tab and 40 hex digits",
+            expected=f"{_LIST_HEADER!r}, then one line per file: its name, once, a tab and 40 hex digits",
             found="\n".join(f"line {number}: {line[:100]!r}" for number, line in faults[:5]) or "no files",
-            next=f"git checkout -- {told}",
+            next=f"git checkout -- {name}",
         )
-    files = [{"name": name, "git_blob": blob} for name, blob in blobs.items()]
-    return FileList(told, hashlib.sha256(content).hexdigest(), base), files
+    files = [{"name": file, "git_blob": blob} for file, blob in blobs.items()]
+    return FileList(name, hashlib.sha256(content).hexdigest(), base), files
 
 
-_WHERE_AND_PIN = ("url", "also", "sha256", "git_blob", "bytes")
+def _url(base: str, place: str) -> str:
+    """Return a whole URL as it is, and one relative to the trace's base joined to it."""
+    if "://" in place:
+        return place
+    while place.startswith("../"):
+        base, place = base.rstrip("/").rpartition("/")[0] + "/", place.removeprefix("../")
+    return base + place
+
+
+_PLACE_AND_PIN = ("url", "also", "sha256", "git_blob", "bytes")
 
 
 def _files(
@@ -207,31 +346,24 @@ def _files(
     drops: tuple[str, ...],
 ) -> Iterable[UpstreamFile]:
     common = _rules(columns)
-    # The URL and the pin of a file that several workloads read stand once, with any of them.
+    # A file that several workloads read has its URL and its pin once, with any of them.
     known: dict[str, dict[str, Any]] = {}
     for workload in origin.get("workloads", ()):
         for file in workload.get("files", ()):
-            known.setdefault(file["name"], {}).update((key, file[key]) for key in _WHERE_AND_PIN if key in file)
+            known.setdefault(file["name"], {}).update((key, file[key]) for key in _PLACE_AND_PIN if key in file)
     for own in files:
-        told = {**known.get(own["name"], {}), **own}
-        rules = () if "role" in own else _rules({**columns, **own["columns"]}) if "columns" in own else common
+        given = {**known.get(own["name"], {}), **own}
+        rules = () if "role" in own else _rules(_over(columns, own["columns"])) if "columns" in own else common
         yield UpstreamFile(
             origin["name"],
             own["name"],
-            told.get("url") or base + own["name"],
-            told.get("sha256"),
-            told.get("bytes"),
+            _url(base, given.get("url", own["name"])),
+            given.get("sha256"),
+            given.get("bytes"),
             rules,
             own.get("role"),
-            told.get("git_blob"),
+            given.get("git_blob"),
             drops,
             tuple(own.get("members", ())),
-            also=tuple(told.get("also", ())),
+            also=tuple(given.get("also", ())),
         )
-
-
-def _rules(columns: Mapping[str, Any]) -> tuple[Rule, ...]:
-    return tuple(
-        Rule(column, source=rule.get("from"), **{k: v for k, v in rule.items() if k != "from"})
-        for column, rule in columns.items()
-    )

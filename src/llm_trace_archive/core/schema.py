@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .errors import BadUse
-from .recipe import Workload
 
 TYPES = {
     "bool": pa.bool_(),
@@ -40,36 +39,6 @@ def arrow_schema(table_schema: Mapping[str, Any]) -> pa.Schema:
         required = each.get("constraints", {}).get("required", False)
         fields.append(pa.field(each["name"], TYPES[each["arrowType"]], nullable=not required))
     return pa.schema(fields)
-
-
-def source_of(column: str, workloads: Sequence[Workload]) -> str:
-    """Where a column comes from, over the workloads that share a schema: upstream fields, or what stands for them."""
-    found: dict[str, None] = {}
-    for workload in workloads:
-        for file in workload.files:
-            for rule in file.rules:
-                if column not in (rule.column, rule.rest):
-                    continue
-                if rule.source is None:
-                    found["constant of the file"] = None
-                else:
-                    how = rule.derive or (f"{rule.unit} to us" if rule.unit and rule.unit != "us" else "")
-                    found[f"{' and '.join(rule.sources)} ({how})" if how else rule.source] = None
-    if found:
-        return "; ".join(found)
-    return "the archive" if column in ("trace", "workload") or column.endswith("_id") else "not in the upstream"
-
-
-def with_sources(
-    schema: Mapping[str, Any], canonical: Mapping[str, Any], workloads: Sequence[Workload]
-) -> dict[str, Any]:
-    """A trace's Table Schema with the canonical fields as they stand now, and the source of every field."""
-    meaning = {field["name"]: field for field in canonical["fields"]} if workloads[0].is_requests else {}
-    fields = [
-        {**meaning.get(field["name"], field), "source": source_of(field["name"], workloads)}
-        for field in schema["fields"]
-    ]
-    return {**schema, "fields": fields}
 
 
 def violations(table_schema: Mapping[str, Any], batch: pa.RecordBatch) -> Iterator[tuple[str, str, pa.Array]]:

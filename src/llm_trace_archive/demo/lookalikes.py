@@ -124,6 +124,9 @@ def _recipe(text: str, folder: Path, base: str) -> str:
     if not derived:
         recipe["base"] = base
     recipe["synthetic"] = True
+    for shared in (recipe, *recipe.get("tables", {}).values()):
+        shared.pop("published", None)
+        _keep_honoured(shared)
     for workload in recipe["workloads"]:
         workload.pop("published", None)
         rows, kind = 0, workload.get("format", recipe["format"])
@@ -139,15 +142,17 @@ def _recipe(text: str, folder: Path, base: str) -> str:
                 rows += _records_inside(path, file["members"])
             elif kind in _LINES:
                 rows += _records(path, has_header=kind == "csv")
-        expect = tomlkit.table()
+        _keep_honoured(workload)
         if rows:
-            expect["rows"] = rows
-        for key in _HONOURED:
-            if key in workload["expect"]:
-                expect[key] = workload["expect"][key]
-        workload["expect"] = expect
+            workload.setdefault("expect", tomlkit.inline_table())["rows"] = rows
     made: str = tomlkit.dumps(recipe)
     return made
+
+
+def _keep_honoured(part: Any) -> None:
+    """Remove the expectations that hold of the published data alone."""
+    for key in [key for key in part.get("expect", ()) if key not in _HONOURED]:
+        del part["expect"][key]
 
 
 def _file_list(folder: Path) -> str:

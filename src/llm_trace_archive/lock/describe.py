@@ -17,7 +17,6 @@ from ..core.errors import BadUse
 from ..core.files import replace_text
 from ..core.links import link_unbuilt
 from ..core.recipe import Recipe, Workload
-from ..core.schema import with_sources
 from . import card
 from .build import Built
 from .pages import index, page
@@ -89,14 +88,8 @@ def generated(archive: Archive, built: Iterable[Built] = ()) -> Iterator[tuple[s
 
 
 def _schemas(archive: Archive) -> Iterator[tuple[str, str]]:
-    """The canonical fields and every field's source are generated into the traces' Table Schemas."""
-    canonical = json.loads((archive.root / "schemas/request.json").read_text(encoding="utf-8"))
-    groups: dict[str, list[Workload]] = {}
-    for workload in archive.select():
-        groups.setdefault(workload.schema_path, []).append(workload)
-    for path, workloads in groups.items():
-        schema = with_sources(archive.schema(workloads[0]), canonical, workloads)
-        yield path, json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    for path, workload in {each.schema_path: each for each in archive.select()}.items():
+        yield path, json.dumps(archive.schema(workload), indent=2, ensure_ascii=False) + "\n"
 
 
 def _facts(archive: Archive, built: Iterable[Built]) -> dict[str, Mapping[str, Any]]:

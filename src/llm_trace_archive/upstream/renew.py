@@ -91,8 +91,10 @@ def _write(recipe: Path, pins: dict[str, Pinned]) -> None:
 
     text = tomlkit.parse(recipe.read_text(encoding="utf-8"))
     for workload in text["workloads"]:
-        for file in workload.get("files", ()):
-            if file["name"] in pins:
-                file["sha256"] = pins[file["name"]].sha256
-                file["bytes"] = pins[file["name"]].bytes
+        for index, file in enumerate(workload.get("files", ())):
+            if pin := pins.get(file["name"]):
+                pinned = {**file, "sha256": pin.sha256, "bytes": pin.bytes}
+                # Parsed, because keys added to an inline table get no spaces.
+                members = ", ".join(f"{key} = {tomlkit.item(value).as_string()}" for key, value in pinned.items())
+                workload["files"][index] = tomlkit.parse(f"file = {{ {members} }}")["file"]
     replace_text(recipe, tomlkit.dumps(text))
