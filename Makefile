@@ -34,7 +34,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[datasets,lmsys]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[build,datasets,lmsys]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

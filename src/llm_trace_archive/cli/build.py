@@ -1,4 +1,4 @@
-"""`llm-traces build`, `validate`, `restore`, `pin` and `describe`: tables, their proof and the lock."""
+"""`llm-traces build`, `validate`, `restore`, `pin` and `describe`: tables, their proof, and the lock."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ def build(
     context: typer.Context,
     names: Names = None,
     mirror: Mirror = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Workloads built at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Workloads to build at a time.")] = 1,
     offline: Offline = False,
     accept_unpinned: Annotated[
-        bool, typer.Option("--accept-unpinned", help="Also take files whose recipe has no pin; the lock records it.")
+        bool, typer.Option("--accept-unpinned", help="Accept files without a pin; the lock records it.")
     ] = False,
 ) -> None:
-    """Build workloads from their pinned upstream files, prove and check them, and write the lock."""
+    """Build workloads from their pinned upstream files, prove and check them, and write the lock.
+
+    Tables go to data/, the lock is datapackage.json. Unreachable files are reported; everything else is built.
+
+    Example: llm-traces build azure-2023 mooncake/conversation --mirror ~/upstream
+    """
     from ..lock.build import Built, build_all
     from ..lock.describe import describe
     from ..upstream.sources import Sources
@@ -47,8 +52,8 @@ def build(
     problems = [each for each in results if isinstance(each, Problem)]
     if built:
         describe(archive, built)
-    for told in dict.fromkeys(map(str, problems)):  # one cause may keep several
-        typer.echo(f"\n{told}", err=True)
+    for message in dict.fromkeys(map(str, problems)):  # several workloads may fail for one reason
+        typer.echo(f"\n{message}", err=True)
     typer.echo(
         f"\n{len(built)} built, {len(problems)} not built"
         + (f": {', '.join(dict.fromkeys(p.subject for p in problems))}" if problems else "")
@@ -62,13 +67,18 @@ def validate(
     context: typer.Context,
     names: Names = None,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also restore the upstream, and build anew where the upstream is at hand.")
+        bool, typer.Option("--deep", help="Also restore the upstream, and rebuild where the upstream is available.")
     ] = False,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results as JSON.")] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results as JUnit XML.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results to this file as JSON.")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results to this file as JUnit XML.")] = None,
     mirror: Mirror = None,
 ) -> None:
-    """Check what is here: integrity, schema, rows, relations, expectations and published figures, all findings."""
+    """Check the content that is here: integrity, schema, rows, relations, expectations and published figures.
+
+    All findings are printed, not only the first; the exit code is 1 if there are any. Without names, whatever is here.
+
+    Example: llm-traces validate mooncake --deep --mirror ~/upstream
+    """
     from ..checks.report import write_json, write_junit
     from ..lock.validate import REBUILT, validate_package
     from ..lock.validate import validate as check
@@ -84,9 +94,9 @@ def validate(
         if each not in absent:
             results[str(each)] = print_results(str(each), check(archive, each, sources))
             if deep and not any(result.name == REBUILT for result in results[str(each)]):
-                typer.echo("  not checked: the way here again; the upstream is neither in the cache nor in the mirror")
+                typer.echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
     for each in absent:
-        typer.echo(f"{each}: not here; next: llm-traces get {each}", err=True)
+        typer.echo(f"{each}: the content is not here; next: llm-traces get {each}", err=True)
     if json:
         write_json(json, results, __version__)
     if junit:
@@ -95,7 +105,7 @@ def validate(
     typer.echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
     if wrong := [name for name, found in results.items() if name != "package" and not all(r.holds for r in found)]:
         typer.echo(
-            f"next: llm-traces build {' '.join(wrong)}, which puts right files in their place; then validate again"
+            f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again"
         )
     if bad:
         raise typer.Exit(FINDINGS)
@@ -106,13 +116,16 @@ def restore(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TRACE/WORKLOAD")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to: a file, or a folder for its files.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, or an existing folder.")
     ],
     derived: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Write this file, which the upstream derived from the workload.")
+        str | None, typer.Option(metavar="NAME", help="Write this file instead, which the upstream derived from the workload.")
     ] = None,
 ) -> None:
-    """Write the upstream file of a workload again, byte for byte, and compare it with its pin."""
+    """Restore the upstream file of a workload, byte for byte, and compare it with its pin.
+
+    Example: llm-traces restore azure-2023/code -o code.csv
+    """
     from ..convert.restore import restore_to
 
     archive = archive_of(context)
@@ -127,7 +140,10 @@ def restore(
 
 @app.command()
 def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Offline = False) -> None:
-    """Fetch upstream files as they are now, show how their pins differ, and write the pins into the recipes."""
+    """Fetch the current upstream files, show how their pins differ, and write the new pins into the recipes.
+
+    Example: llm-traces pin kavier --mirror ~/upstream
+    """
     from ..upstream.renew import pin as renew
     from ..upstream.sources import Sources
 
@@ -135,12 +151,15 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
     found = renew(archive, archive.select(names or ()), sources, typer.echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.changed}):
-        typer.echo(f"{recipe}: written; review it with git diff {recipe}, then llm-traces build {Path(recipe).stem}")
+        typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
 
 
 @app.command()
 def describe(context: typer.Context) -> None:
-    """Write datapackage.json and the generated parts of the README anew from recipes, schemas and lock."""
+    """Regenerate datapackage.json, schemas/<trace>.json, docs/traces and the README's card from recipes and lock.
+
+    Example: llm-traces describe
+    """
     from ..lock.describe import describe as write
 
     package = write(archive_of(context))

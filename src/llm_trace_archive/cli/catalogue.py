@@ -1,4 +1,4 @@
-"""`llm-traces list` and `info`: what there is."""
+"""`llm-traces list` and `info`: the traces of the archive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ app = typer.Typer()
 
 @app.command("list")
 def list_(context: typer.Context, names: Names = None) -> None:
-    """What there is: every workload with rows, period, capabilities, licence, and whether its content is here."""
+    """List the workloads: rows, period, capabilities, licence, and whether the content is here.
+
+    Example: llm-traces list mooncake azure-2023
+    """
     from ..core.catalogue import entries
     from .terminal import print_table
 
@@ -29,17 +32,20 @@ def list_(context: typer.Context, names: Names = None) -> None:
         )
         for each in entries(archive, archive.select(names or ()))
     ]
-    print_table(("trace/workload", "rows", "period", "shows", "licence", "content"), rows, right={1})
+    print_table(("trace/workload", "rows", "period", "capabilities", "licence", "content"), rows, right={1})
     absent = sum(not row[-1].startswith("here") for row in rows)
     if absent:
         typer.echo(
-            f"\n{absent} of {len(rows)} not here. Next: llm-traces get TRACE; unpinned: llm-traces pin TRACE first"
+            f"\n{absent} of {len(rows)} are not here. Next: llm-traces get TRACE; if unpinned, llm-traces pin TRACE first"
         )
 
 
 @app.command()
 def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="TRACE[/WORKLOAD]")]) -> None:
-    """All about one trace: how it was collected, properties, oddities, licence, citation, files and pins."""
+    """Show one trace: how it was collected, properties, anomalies, licence, citation, files and pins.
+
+    Example: llm-traces info burstgpt
+    """
     from ..core.catalogue import entries
     from .terminal import print_info
 

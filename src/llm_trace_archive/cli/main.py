@@ -1,4 +1,4 @@
-"""The command line: one function a command, no logic. Exit codes: 0 good, 1 findings, 2 wrong use or environment."""
+"""The program `llm-traces`: its families of commands, and how it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import annex, build, cache, catalogue, release, samples
 
 app = typer.Typer(
     name="llm-traces",
-    help="Request traces of LLM serving in one schema, each with its proof.",
+    help="Request traces of LLM serving in one schema, each with its licence, citation and proof.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,7 +39,7 @@ def _print_version(wanted: bool) -> None:
 def options(
     archive: Annotated[
         Path | None,
-        typer.Option(envvar="LLM_TRACES_ARCHIVE", metavar="DIR", help="The archive; default: the one around here."),
+        typer.Option(envvar="LLM_TRACES_ARCHIVE", metavar="DIR", help="The archive; default: the one that contains the current directory."),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
@@ -49,7 +49,7 @@ def options(
 
 
 class _InterruptedError(BaseException):
-    """Ctrl-C, past all that handles exceptions: the command line's framework has messages of its own for it."""
+    """Ctrl-C, as no subclass of Exception: the framework would print a message of its own."""
 
 
 def _interrupt(_signal: int, _frame: object) -> None:
@@ -57,7 +57,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 def main() -> Any:
-    """Run the command line; every expected failure is a message and an exit code, never a traceback."""
+    """Run the command line; an expected failure ends in a message and an exit code, not in a traceback."""
     signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
@@ -65,7 +65,7 @@ def main() -> Any:
         typer.echo(str(problem), err=True)
         sys.exit(problem.exit_code)
     except _InterruptedError:
-        typer.echo("\nstopped; nothing is half-written: run the same command again to go on", err=True)
+        typer.echo("\nstopped; nothing is half-written: the same command resumes", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

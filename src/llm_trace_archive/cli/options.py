@@ -1,4 +1,4 @@
-"""What several commands take: names, the mirror, and the archive they work on."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Mirror = Annotated[
     typer.Option(
         envvar="LLM_TRACES_MIRROR",
         metavar="DIR|URL",
-        help="Folder or URL with upstream files, <mirror>/<trace>/<file>, used before the internet.",
+        help="Folder or URL with upstream files, <mirror>/<trace>/<file>; tried before the internet.",
     ),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Try no URL.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use the cache and a mirror folder only; request no URL.")]
 
 
 def archive_of(context: typer.Context) -> Archive:
-    """The archive of `--archive`, or the one around here. Raises BadUse."""
+    """Return the archive of `--archive`, or the one that contains the current directory. Raises BadUse."""
     start = context.find_root().params.get("archive")
     return Archive.find(Path(start) if start else None)

@@ -1,4 +1,4 @@
-"""Progress of a build: bars on a terminal, plain lines elsewhere."""
+"""The progress of a build: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..lock.build import Built
 
 
 class Progress:
-    """Context manager around a build; its methods may be called from any thread."""
+    """Shows progress while its block runs; its methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -36,7 +36,7 @@ class Progress:
         return self
 
     def bytes(self, name: str, here: int, total: int | None) -> None:
-        """A file's bytes so far."""
+        """Show how many bytes of a file are here."""
         if self._bars is None:
             return
         with self._lock:
@@ -45,7 +45,7 @@ class Progress:
             self._bars.update(self._tasks[name], completed=here, total=total, visible=here != total)
 
     def done(self, workload: Workload, result: Built | Problem) -> None:
-        """A workload's end: one line."""
+        """Print how a workload ended, in one line."""
         after = f"{time.monotonic() - self._started:6.1f} s"
         if isinstance(result, Built):
             mb = f"{result.upstream_bytes / 1e6:.2f} MB upstream, {result.bytes / 1e6:.2f} MB here"
@@ -56,7 +56,7 @@ class Progress:
             if self._bars is not None:
                 self._bars.console.print(line, highlight=False, soft_wrap=True)
                 return
-            with contextlib.suppress(BrokenPipeError):  # a reader that is gone must not stop the build
+            with contextlib.suppress(BrokenPipeError):  # a closed pipe must not stop the build
                 print(line, flush=True)
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Tables and facts for the terminal; plain text, so that it can be piped."""
+"""Tables and facts for the terminal, as plain text that can be piped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from ..checks.report import result_lines
 from ..core.catalogue import Entry
 
+from ..core.files import hash_name
+
 if TYPE_CHECKING:
     from ..checks.result import Result
-from ..core.files import hash_name
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
-    """Print rows under a head, each column as wide as its widest cell; `right` names those aligned right."""
+    """Print rows under a head, each column as wide as its widest cell; `right` holds the columns to align right."""
     widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
     for row in (head, *rows):
         cells = [
@@ -26,7 +27,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Colle
 
 
 def print_info(entries: Sequence[Entry]) -> None:
-    """Print all that recipe and lock say of the workloads of one trace."""
+    """Print what recipe and lock say of the workloads of one trace."""
     recipe = entries[0].recipe
     print(f"{recipe.title}\n")
     print(textwrap.fill(recipe.description, 110))
@@ -35,7 +36,7 @@ def print_info(entries: Sequence[Entry]) -> None:
         "homepage": recipe.homepage,
         "cite": recipe.cite,
         "licence": f"{recipe.licence['spdx']}, {recipe.licence['source']}"
-        + ("" if recipe.licence["redistribute"] else "; not redistributed"),
+        + ("" if recipe.licence["redistribute"] else "; not redistributable"),
     }.items():
         print(textwrap.fill(f"{label:<10} {text}", 110, subsequent_indent=" " * 11))
     for each in entries:
@@ -43,11 +44,11 @@ def print_info(entries: Sequence[Entry]) -> None:
         print(f"\n{workload}: {workload.title}")
         facts = {
             "content": f"{each.state}, {workload.path}",
-            "rows": f"{each.rows:,}" if each.rows else "not known",
+            "rows": f"{each.rows:,}" if each.rows else "unknown",
             "period": each.period
-            or ("not known until it is built" if not each.facts else "none: the upstream has no arrivals"),
-            "shows": ", ".join(each.capabilities),
-            "passed on": "" if workload.redistribute else "no: for local use",
+            or ("unknown until it is built" if not each.facts else "none: the upstream has no arrivals"),
+            "capabilities": ", ".join(each.capabilities),
+            "redistributed": "" if workload.redistribute else "no, for local use only",
             **{key.replace("_", " "): _plain(value) for key, value in workload.properties.items()},
             "failures": _plain(each.facts.get("facts", {}).get("failures")),
             "sha256": str(each.facts.get("hash", "")).removeprefix("sha256:"),
@@ -63,15 +64,15 @@ def print_info(entries: Sequence[Entry]) -> None:
         for file in workload.files:
             kind, digits = file.pin or ("sha256", "not pinned")
             print(f"  {'upstream':<13} {file.url}\n{'':<16}{hash_name(kind)} {digits}, {file.bytes or '?'} bytes")
-        _print_oddities(workload.anomalies, "  ")
-    _print_oddities(recipe.anomalies, "")
+        _print_anomalies(workload.anomalies, "  ")
+    _print_anomalies(recipe.anomalies, "")
 
 
-def _print_oddities(anomalies: Iterable[Mapping[str, str]], indent: str) -> None:
+def _print_anomalies(anomalies: Iterable[Mapping[str, str]], indent: str) -> None:
     for each in anomalies:
         if not indent:
             print()
-        text = f"{indent}{'oddity':<{15 - len(indent)}} {each['what']} [{each['source']}]"
+        text = f"{indent}{'anomaly':<{15 - len(indent)}} {each['what']} [{each['source']}]"
         print(textwrap.fill(text, 110, subsequent_indent=" " * 16))
 
 
@@ -82,14 +83,14 @@ def _plain(value: object) -> str:
 
 
 def print_results(subject: str, results: Iterable[Result]) -> list[Result]:
-    """Print the lines of the results as they come. Returns the results."""
-    seen: list[Result] = []
+    """Print results as they come, and return them."""
+    printed: list[Result] = []
 
-    def noted() -> Iterator[Result]:
+    def keep() -> Iterator[Result]:
         for result in results:
-            seen.append(result)
+            printed.append(result)
             yield result
 
-    for line in result_lines(subject, noted()):
+    for line in result_lines(subject, keep()):
         print(line, flush=True)
-    return seen
+    return printed

@@ -1,4 +1,4 @@
-"""An archive on disk: where its recipes, schemas, data and lock are."""
+"""An archive on disk: its recipes, schemas, data and lock."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Archive:
 
     @classmethod
     def find(cls, start: Path | None = None) -> Archive:
-        """The archive that holds `start` (default: the working folder). Raises BadUse where there is none."""
+        """Return the archive that contains `start` (default: the current directory). Raises BadUse if none does."""
         start = (start or Path.cwd()).resolve()
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
                 return cls(folder)
         raise BadUse(
             str(start),
-            "not inside an archive",
-            expected="a folder that holds recipes/ and schemas/, here or above",
-            next="cd into your clone of the archive, or give --archive DIR",
+            "is not inside an archive",
+            expected="a folder with recipes/ and schemas/, here or above",
+            next="cd into your clone of the archive, or use --archive DIR",
         )
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
-        """Every recipe by the name of its trace, in alphabetical order."""
+        """Every recipe by the name of its trace, in alphabetical order. Raises BadUse."""
         schema = _read_json(self.root, "schemas/recipe.schema.json")
         columns = [field["name"] for field in self.canonical["fields"]]
         files = sorted((self.root / "recipes").glob("*.toml"), key=lambda file: file.stem)
@@ -55,7 +55,7 @@ class Archive:
         return _read_json(self.root, "schemas/request.json")
 
     def recipe(self, trace: str) -> Recipe:
-        """The recipe of a trace. Raises BadUse, which lists those there are."""
+        """Return the recipe of a trace. Raises BadUse, which lists the traces."""
         if trace not in self.recipes:
             near = [name for name in self.recipes if trace and name.startswith(trace.lower())]
             near = near or difflib.get_close_matches(trace.lower(), self.recipes, n=1)
@@ -63,9 +63,9 @@ class Archive:
         return self.recipes[trace]
 
     def select(self, names: Iterable[str] = ()) -> list[Workload]:
-        """Workloads by `trace` or `trace/workload`, in the order of the recipes; all of them without names.
+        """Return workloads by `trace` or `trace/workload`, in the order of the recipes; without names, all of them.
 
-        Raises BadUse for a name there is not.
+        Raises BadUse for an unknown name.
         """
         wanted: set[str] = set()
         for name in names:
@@ -90,13 +90,13 @@ class Archive:
     def locked(self) -> dict[str, Mapping[str, Any]]:
         """The lock's resources by "trace/workload". Raises BadUse if one lacks what `describe` writes."""
         try:
-            found = {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
-            for each in found.values():
+            resources = {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
+            for each in resources.values():
                 _ = each["path"], each["bytes"], each["hash"], each["facts"], each["provenance"]
-            return found
+            return resources
         except (KeyError, TypeError) as error:
             raise BadUse(
-                LOCK, "not a lock of this archive", reason=f"a resource lacks {error}", next=f"git checkout -- {LOCK}"
+                LOCK, "is not a lock of this archive", reason=f"a resource lacks {error}", next=f"git checkout -- {LOCK}"
             ) from None
 
     def reread(self) -> None:
@@ -105,7 +105,7 @@ class Archive:
             self.__dict__.pop(name, None)
 
     def is_present(self, workload: Workload) -> bool:
-        """Whether the content is here (a link of git-annex may dangle)."""
+        """Return whether the content is here; a link of git-annex may dangle."""
         return (self.root / workload.path).exists()
 
 
@@ -115,16 +115,16 @@ def _read_json(root: Path, path: str) -> dict[str, Any]:
         if size > LARGEST_JSON:
             raise BadUse(
                 path,
-                "is too large to be ours",
+                "is too large to be a file of the archive",
                 expected=f"at most {LARGEST_JSON:,} bytes",
                 got=f"{size:,}",
                 next=f"git checkout -- {path}",
             )
         value = json.loads((root / path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadUse(path, "missing", expected=f"the file in {root}", next=f"git checkout -- {path}") from None
+        raise BadUse(path, "is missing", expected=f"the file in {root}", next=f"git checkout -- {path}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise BadUse(path, "can't be read as JSON", reason=str(error), next=f"git checkout -- {path}") from None
     if not isinstance(value, dict):
-        raise BadUse(path, "not a JSON object", next=f"git checkout -- {path}")
+        raise BadUse(path, "is not a JSON object", next=f"git checkout -- {path}")
     return value

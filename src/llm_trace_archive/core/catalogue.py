@@ -1,4 +1,4 @@
-"""What there is, and what is here: the facts behind `llm-traces list` and `llm-traces info`. Reads no data."""
+"""The workloads of an archive and their state: the facts behind `llm-traces list` and `info`. Reads no data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .recipe import Recipe, Workload
 
 @dataclass(frozen=True)
 class Entry:
-    """One workload as a reader chooses it. `rows` and `period` are None while neither recipe nor lock knows them."""
+    """What a reader chooses a workload by. `rows` and `period` are None while neither recipe nor lock knows them."""
 
     workload: Workload
     recipe: Recipe
@@ -25,7 +25,7 @@ class Entry:
 
 
 def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
-    """An entry a workload, from recipes and lock."""
+    """Yield an entry for each workload, from recipes and lock."""
     locked = archive.locked
     for workload in workloads:
         facts = locked.get(str(workload), {})
@@ -42,12 +42,12 @@ def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
 
 
 def capabilities(workload: Workload) -> tuple[str, ...]:
-    """What a table can show: arrivals, sessions, prefix blocks, latencies, failures; or its kind if not requests."""
+    """Return what a table has: arrivals, sessions, turns, prefix blocks, latencies, failures; or its kind."""
     if not workload.is_requests:
         return (workload.table,)
     mapped = {rule.column for file in workload.files for rule in file.rules}
     arrivals = workload.properties.get("arrivals", "absent")
-    found = {
+    has = {
         {"measured": "arrivals", "synthetic": "arrivals (synthetic)"}.get(arrivals, ""): "arrival_us" in mapped,
         "sessions": "session_id" in mapped,
         "turns": "turn" in mapped,
@@ -55,7 +55,7 @@ def capabilities(workload: Workload) -> tuple[str, ...]:
         "latencies": bool(mapped & {"latency_us", "ttft_us"}),
         "failures": "failed" in mapped,
     }
-    return tuple(name for name, there in found.items() if there and name)
+    return tuple(name for name, there in has.items() if there and name)
 
 
 def _state(archive: Archive, workload: Workload, facts: Mapping[str, Any]) -> str:

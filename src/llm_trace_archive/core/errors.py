@@ -1,4 +1,4 @@
-"""What goes wrong, told so that a tired reader knows what to do.
+"""What can go wrong, worded so that a tired reader knows what to do.
 
 Every expected failure is a `Problem`. The command line prints it and exits with its code; library callers catch it.
 """
@@ -44,14 +44,14 @@ def _rebuild(kind: type[Problem], subject: str, message: str, details: dict[str,
 
 
 class BadUse(Problem):
-    """The command, the recipe, or the environment is at fault; nothing was judged."""
+    """The command, the recipe or the environment is at fault; no data was checked."""
 
     exit_code = USAGE
 
 
 class Unavailable(Problem):
-    """An upstream file could not be had from the cache, the mirror or its URL."""
+    """An upstream file is in neither the cache nor the mirror, and its URL does not give it."""
 
 
 class BadUpstream(Problem):
-    """Upstream bytes that are not what the recipe pins or can read."""
+    """Upstream bytes do not match the pin, or the recipe can't read them."""

@@ -1,8 +1,8 @@
-"""The dataset card's part that `load_dataset` reads: which files make which config and split.
+"""The part of the dataset card that `load_dataset` reads: which files make which config and split.
 
-It stands in README.md for everyone, and in `.huggingface.yaml` for one clone. The latter is needed because `datasets`
-finds its cache for a local folder by the card alone: what was got since, or another clone of the same name, would be
-answered with the rows of the first load. It names what is here, and changes when that changes.
+README.md has it for everyone, `.huggingface.yaml` for one clone. A clone needs its own because `datasets` finds its
+cache for a local folder by the card alone: after a `datalad get`, or in another clone of the same name, it would return
+the rows of the first load. The clone's card names the content that is here, and changes with it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ..core.archive import Archive
 from ..core.files import replace_text
 
 LOCAL = ".huggingface.yaml"
-NOTE = "# Written by llm-traces for this clone: what is here. Not part of the archive.\n"
+NOTE = "# Written by llm-traces: the content that is in this clone. Not part of the archive.\n"
 
 
 def front_matter(archive: Archive, package: Mapping[str, Any]) -> str:
-    """The YAML at the top of README.md, for all that the lock lists."""
+    """Return the YAML at the top of README.md, for all resources of the lock."""
     resources = package["resources"]
     licences = sorted({each["licenses"][0]["name"] for each in resources})
-    found = {
+    front = {
         "pretty_name": package["title"],
         "license": "other",
         "license_name": "mixed",
@@ -37,11 +37,11 @@ def front_matter(archive: Archive, package: Mapping[str, Any]) -> str:
         ],
     }
     configs = _configs(archive, resources)
-    return _yaml(found | {"configs": configs} if configs else found)
+    return _yaml(front | {"configs": configs} if configs else front)
 
 
 def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
-    """Bring this clone's own card up to date with what is here, and with the paths in `arriving`. Raises OSError."""
+    """Bring this clone's card up to date with the content that is here or is `arriving` (paths). Raises OSError."""
     path = archive.root / LOCAL
     resources = [*archive.lock.get("resources", ()), *_unlocked(archive)]
     here = [each for each in resources if each["path"] in arriving or (archive.root / each["path"]).exists()]
@@ -52,7 +52,7 @@ def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
 
 
 def _unlocked(archive: Archive) -> Iterator[dict[str, str]]:
-    """What `_configs` asks of a resource, for workloads that `datalad get` may bring though no lock has them yet."""
+    """Yield what `_configs` needs of the workloads that are in no lock, as `datalad get` may build them."""
     locked = archive.locked
     for each in archive.select():
         if str(each) not in locked:
@@ -66,14 +66,14 @@ def _unlocked(archive: Archive) -> Iterator[dict[str, str]]:
 
 
 def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: str = "") -> list[dict[str, Any]]:
-    """A config over all requests with the canonical columns, and one a trace with all its columns, a split a workload.
+    """Return a config of all requests with the canonical columns, and one per trace with all columns.
 
-    A table that is not requests has another schema, and a config has one: so it is a config of its own.
+    Each workload is a split. A table that is not requests is a config of its own, since a config has one schema.
     """
     configs: list[dict[str, Any]] = []
     requests = [each for each in resources if each["table"] == "request"]
     if requests:
-        # Patterns, not paths: a path whose content is absent breaks the config, a pattern without a match is skipped.
+        # Patterns, as a path without content breaks the config, while a pattern without a match is skipped.
         paths = [f"{each['path']}*" for each in requests]
         schema = json.loads((archive.root / "schemas/request.json").read_text(encoding="utf-8"))
         configs.append(
@@ -95,12 +95,12 @@ def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: st
 
 
 def _split(workload: str) -> str:
-    """A workload's name as a split's; `datasets` keeps "all" for the union of all splits."""
+    """Return a workload's name as a split's; `datasets` reserves "all" for the union of all splits."""
     return "train" if workload == "all" else workload.replace("-", "_")
 
 
 def _content(resources: Sequence[Mapping[str, Any]], place: str) -> str:
-    """Changes when a file does, and with it the key of the cache of `datasets`."""
+    """Return a text that changes when a file does, and with it the key of the cache of `datasets`."""
     digest = hashlib.sha256(place.encode())
     for each in resources:
         digest.update(f"{each['path']} {each['hash']}\n".encode())

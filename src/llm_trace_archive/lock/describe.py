@@ -1,7 +1,7 @@
-"""Write the lock `datapackage.json`, and what is generated from it and the recipes: the README's card, schemas, pages.
+"""Write the lock `datapackage.json`, and what is generated from it and the recipes: schemas, pages, the README's card.
 
-Nothing here is a fact of its own: facts of the upstream come from recipes, meanings from schemas, what was built from
-the builds (or, for what was not built again, from the lock as it stands).
+No fact starts here: facts about the upstream come from recipes, meanings from schemas, and what was built from the
+builds, or from the current lock for what was not built again.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ README = f"""# {TITLE}
 <!-- /traces -->
 """
 PAGES = "docs/traces"
-# What the lock keeps of a build (and, once it is released, its URLs); everything else in a resource is generated.
+# What the lock keeps of a build (and its URLs, once it is released); everything else in a resource is generated.
 FACTS = ("bytes", "hash", "upstreamBytes", "facts", "provenance")
 
 
 def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
-    """Bring all that is generated up to date with recipes, schemas and builds; returns the lock.
+    """Bring every generated file up to date with recipes, schemas and builds, and return the lock.
 
     Each file is replaced at once or not at all. Raises BadUse if one can't be written.
     """
@@ -50,7 +50,7 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
 
     if (archive.root / "SHA256SUMS").exists():
         raise BadUse(
-            str(archive.root), "a released bundle, which stays as it is", next="work in a clone of the archive"
+            str(archive.root), "is a released bundle, which must not change", next="work in a clone of the archive"
         )
     try:
         with FileLock(_lock_file(cache_folder(), archive.root)):
@@ -65,15 +65,15 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
             str(archive.root),
             f"the lock can't be written: {error.strerror or error}",
             kept="datapackage.json and README.md as they were",
-            next="make room or mend the permissions, then: llm-traces describe",
+            next="free some space or fix the permissions, then: llm-traces describe",
         ) from None
     return archive.lock
 
 
 def generated(archive: Archive, built: Iterable[Built] = ()) -> Iterator[tuple[str, str]]:
-    """Every generated file as (path, text): traces' schemas, lock, README, pages.
+    """Yield every generated file as (path, text): the traces' schemas, the lock, the README, the pages.
 
-    One is made when it is asked for, from those before it as they then stand on disk.
+    Each is made when it is reached, from those before it as they are on disk by then.
     """
     yield from _schemas(archive)
     package = _package(archive, _facts(archive, built))
@@ -129,7 +129,7 @@ def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[s
 
 
 def around(resources: list[dict[str, Any]]) -> dict[str, Any]:
-    """The descriptor that holds these resources; look-alikes among them are told in its name and title."""
+    """Return the descriptor of these resources; its name and title say if there are look-alikes among them."""
     synthetic = any(each.get("synthetic") for each in resources)
     name = "llm-trace-archive"
     return {
@@ -194,7 +194,7 @@ def _resource(recipe: Recipe, workload: Workload, facts: Mapping[str, Any]) -> d
 
 
 def with_card(archive: Archive, package: Mapping[str, Any], text: str) -> str:
-    """README.md with the card and the table of what `package` lists, in place of those in `text`."""
+    """Return the text of README.md with the card and the table of `package` in place of its own."""
     body = CARD.sub("", text, count=1)
     table = _table(package)
     front = card.front_matter(archive, package)
