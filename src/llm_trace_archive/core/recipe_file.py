@@ -118,15 +118,10 @@ def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[
             described |= canonical
         elif sum(column.is_row for column in kind.columns) != 1:
             yield where, "one column must number the rows: row = true"
-        mapped = {
-            column: None
-            for workload in recipe.workloads
-            if workload.table == name
-            for file in workload.files
-            for rule in file.rules
-            for column in (rule.column, rule.rest, *file.named)
-            if column
-        }
+        files = [file for workload in recipe.workloads if workload.table == name for file in workload.files]
+        rules = {id(file.rules): file.rules for file in files}.values()  # most files share theirs
+        mapped = {column: None for each in rules for rule in each for column in (rule.column, rule.rest) if column}
+        mapped |= {column: None for file in files for column in file.named}
         for column in mapped:
             if column not in described:
                 yield (*where, column), "is not described: give its type, title and meaning"
