@@ -70,7 +70,9 @@ def validate(
         bool, typer.Option("--deep", help="Also restore the upstream, and rebuild where the upstream is available.")
     ] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results to this file as JSON.")] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all results to this file as JUnit XML.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all results to this file as JUnit XML.")
+    ] = None,
     mirror: Mirror = None,
 ) -> None:
     """Check the content that is here: integrity, schema, rows, relations, expectations and published figures.
@@ -104,9 +106,7 @@ def validate(
     bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
     typer.echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
     if wrong := [name for name, found in results.items() if name != "package" and not all(r.holds for r in found)]:
-        typer.echo(
-            f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again"
-        )
+        typer.echo(f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again")
     if bad:
         raise typer.Exit(FINDINGS)
 
@@ -119,7 +119,8 @@ def restore(
         Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, or an existing folder.")
     ],
     derived: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Write this file instead, which the upstream derived from the workload.")
+        str | None,
+        typer.Option(metavar="NAME", help="Write this file instead, which the upstream derived from the workload."),
     ] = None,
 ) -> None:
     """Restore the upstream file of a workload, byte for byte, and compare it with its pin.

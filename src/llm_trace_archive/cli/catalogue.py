@@ -35,9 +35,7 @@ def list_(context: typer.Context, names: Names = None) -> None:
     print_table(("trace/workload", "rows", "period", "capabilities", "licence", "content"), rows, right={1})
     absent = sum(not row[-1].startswith("here") for row in rows)
     if absent:
-        typer.echo(
-            f"\n{absent} of {len(rows)} are not here. Next: llm-traces get TRACE; if unpinned, llm-traces pin TRACE first"
-        )
+        typer.echo(f"\n{absent} of {len(rows)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
 
 
 @app.command()

@@ -39,7 +39,11 @@ def _print_version(wanted: bool) -> None:
 def options(
     archive: Annotated[
         Path | None,
-        typer.Option(envvar="LLM_TRACES_ARCHIVE", metavar="DIR", help="The archive; default: the one that contains the current directory."),
+        typer.Option(
+            envvar="LLM_TRACES_ARCHIVE",
+            metavar="DIR",
+            help="The archive; default: the one that contains the current directory.",
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)

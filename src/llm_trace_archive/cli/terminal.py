@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ..checks.report import result_lines
 from ..core.catalogue import Entry
-
 from ..core.files import hash_name
 
 if TYPE_CHECKING:

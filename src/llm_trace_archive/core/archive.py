@@ -96,7 +96,10 @@ class Archive:
             return resources
         except (KeyError, TypeError) as error:
             raise BadUse(
-                LOCK, "is not a lock of this archive", reason=f"a resource lacks {error}", next=f"git checkout -- {LOCK}"
+                LOCK,
+                "is not a lock of this archive",
+                reason=f"a resource lacks {error}",
+                next=f"git checkout -- {LOCK}",
             ) from None
 
     def reread(self) -> None:
