@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace_archive.convert.mapping import transform_for
-from llm_trace_archive.convert.spelling import BadValue
+from llm_trace_archive.convert.transforms.base import BadValue
+from llm_trace_archive.convert.transforms.select import make_transform
 from llm_trace_archive.core.recipe import Rule
 
 RULE = Rule("session_id", "chat_id", derive="chain_root", parent="parent_chat_id")
 
 
 def roots(ids: list[int], parents: list[int], size: int) -> list[str]:
-    transform = transform_for(RULE, pa.string(), None)
+    transform = make_transform(RULE, pa.string(), {})
     found: list[str] = []
     for start in range(0, len(ids), size):
         batch = [pa.array(column[start : start + size], pa.int64()) for column in (ids, parents)]

@@ -329,7 +329,7 @@ def test_a_tokenizer_that_is_not_the_pinned_one(mirror: Path, tmp_path: Path) ->
 
 def test_a_recipe_without_a_tokenizer(mirror: Path, tmp_path: Path) -> None:
     workload = workload_of(mirror)
-    with pytest.raises(BadUse, match="its recipe names no tokenizer"):
+    with pytest.raises(BadUse, match="the recipe names no tokenizer"):
         build_file(Archive(ROOT), replace(workload, files=workload.tables), tmp_path / "t.parquet", sources_of(mirror))
 
 

@@ -20,10 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_trace_archive.convert.blocks import BlockIds
 from llm_trace_archive.convert.formats import tar
-from llm_trace_archive.convert.restore import held_files, restore_to
-from llm_trace_archive.convert.spelling import spell_number
+from llm_trace_archive.convert.parquet import read_parts
+from llm_trace_archive.convert.restore import restore_to
+from llm_trace_archive.convert.transforms.block_ids import BlockNumbering
+from llm_trace_archive.convert.transforms.numbers import spell
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUpstream, BadUse, Problem
 from llm_trace_archive.core.recipe import UpstreamFile, Workload
@@ -59,7 +60,7 @@ def naive(prompts: list[list[int]], block: int) -> list[list[int]]:
 @settings(max_examples=300, deadline=None)
 @given(PROMPTS, st.integers(1, 5), st.integers(1, 4))
 def test_block_ids_are_equal_where_leading_blocks_are(prompts: list[list[int]], block: int, chunk: int) -> None:
-    ids = BlockIds(block)
+    ids = BlockNumbering(block)
     found: list[list[int]] = []
     for start in range(0, len(prompts), chunk):
         # A slice of an array, as batches are.
@@ -73,13 +74,13 @@ def test_block_ids_are_equal_where_leading_blocks_are(prompts: list[list[int]], 
 def test_block_ids_tell_no_token(prompts: list[list[int]], key: int) -> None:
     other = [[token ^ key for token in prompt] for prompt in prompts]
     kind = pa.list_(pa.int32())
-    assert BlockIds(2)(pa.array(prompts, kind)) == BlockIds(2)(pa.array(other, kind))
+    assert BlockNumbering(2)(pa.array(prompts, kind)) == BlockNumbering(2)(pa.array(other, kind))
 
 
 def test_a_million_blocks_keep_apart() -> None:
     tokens = pa.array(range(1_000_000), pa.int32())
     prompts = pa.ListArray.from_arrays(pa.array(range(1_000_001), pa.int32()), tokens)
-    assert BlockIds(16)(prompts).flatten().to_pylist() == list(range(1_000_000))
+    assert BlockNumbering(16)(prompts).flatten().to_pylist() == list(range(1_000_000))
 
 
 # -- look-alikes ------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def test_members_come_back(sample: tuple[Archive, Path], name: str, members: int
     assert len(expected) == members
     written = {to.name: to.read_bytes() for to, _, _ in restore_to(archive, workload, tmp_path / "out")}
     assert written == expected
-    assert [each.name for each in held_files(archive.root / workload.path)] == list(expected), "the tar's order"
+    assert [each.name for each in read_parts(archive.root / workload.path)] == list(expected), "the tar's order"
 
 
 def test_samples_are_as_the_upstream_makes_them(sample: tuple[Archive, Path]) -> None:
@@ -249,7 +250,7 @@ def test_times_come_back_as_python_writes_them(one_sweep: Archive, tmp_path: Pat
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_numbers_are_spelled_as_python_does(numbers: list[float]) -> None:
-    assert spell_number(pa.array(numbers, pa.float64()), "float").to_pylist() == [repr(each) for each in numbers]
+    assert spell(pa.array(numbers, pa.float64()), "float").to_pylist() == [repr(each) for each in numbers]
 
 
 def test_members_lie_in_any_folder_and_others_are_left_alone(one_sweep: Archive, tmp_path: Path) -> None:
@@ -316,16 +317,16 @@ def test_bad_archives_are_refused_and_nothing_is_left(case: str, one_sweep: Arch
 
 
 def test_absurdly_many_members_are_refused(one_sweep: Archive, tmp_path: Path) -> None:
-    data = packed(*((f"{number}", b"") for number in range(tar.MOST_MEMBERS + 1)))
-    with pytest.raises(BadUpstream, match="absurdly many members"):
+    data = packed(*((f"{number}", b"") for number in range(tar.MAX_MEMBERS + 1)))
+    with pytest.raises(BadUpstream, match="too many members"):
         built(one_sweep, "marconi/lmsys", data, tmp_path)
 
 
 def test_absurdly_large_archives_are_refused(
     one_sweep: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tar, "MOST_BYTES", 1 << 20)
-    with pytest.raises(BadUpstream, match=r"absurdly large\n  expected  at most 1,048,576 bytes unpacked"):
+    monkeypatch.setattr(tar, "MAX_BYTES", 1 << 20)
+    with pytest.raises(BadUpstream, match=r"is too large\n  expected  at most 1,048,576 bytes unpacked"):
         built(one_sweep, "marconi/lmsys", packed(*((f"{n}", bytes(400_000)) for n in range(3))), tmp_path)
 
 

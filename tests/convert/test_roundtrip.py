@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_trace_archive.convert import restore, write
-from llm_trace_archive.convert.canonicalise import Canonicaliser
-from llm_trace_archive.convert.formats import registry as formats
+from llm_trace_archive.convert import restore
+from llm_trace_archive.convert.parquet import ParquetSink
+from llm_trace_archive.convert.table import write_table
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.recipe import Rule, UpstreamFile, Workload
 from llm_trace_archive.lock.build import build_file
@@ -39,14 +39,8 @@ def there_and_back(folder: Path, kind: str, rules: list[Rule], content: bytes) -
     path.write_bytes(content)
     file = UpstreamFile("t", path.name, "https://example.org/x", None, None, tuple(rules))
     workload = Workload("t", "w", "T", kind, "request", (file,), {}, {}, (), ())
-    canonicaliser = Canonicaliser(workload, SCHEMA)
-    found = formats.layout(workload, file, path)
-    with write.ParquetSink(built, canonicaliser.schema) as sink:
-        for batch in canonicaliser.table(file, found, formats.batches(workload, file, path, found)):
-            sink.write(batch)
-        layout = found.told()
-        sink.metadata = {"files": [{"name": path.name, "rows": canonicaliser.rows, "layout": layout}]}
-    return b"".join(piece for _, pieces in restore.restored(workload, built) for piece in pieces)
+    write_table(workload, SCHEMA, {path.name: path}, built)
+    return b"".join(piece for _, pieces in restore.restore_files(workload, built) for piece in pieces)
 
 
 CSV_RULES = [
@@ -123,7 +117,7 @@ def test_bytes_do_not_depend_on_the_batches(tmp_path: Path, sizes: list[int]) ->
     digests = set()
     for name, pattern in (("one", [rows]), ("many", sizes)):
         start, turn = 0, 0
-        with write.ParquetSink(tmp_path / name, schema) as sink:
+        with ParquetSink(tmp_path / name, schema) as sink:
             while start < rows:
                 part = table.slice(start, pattern[turn % len(pattern)] if turn < 50 else rows).combine_chunks()
                 for batch in part.to_batches():
@@ -147,7 +141,7 @@ def test_every_real_file_comes_back(archive: Archive, mirror: Path, tmp_path: Pa
             continue
         part = tmp_path / "part.parquet"
         build_file(archive, workload, part, sources)
-        for file, pieces in restore.restored(workload, part):
+        for file, pieces in restore.restore_files(workload, part):
             hashed = hashlib.sha256()
             for piece in pieces:
                 hashed.update(piece)

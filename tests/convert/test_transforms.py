@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace_archive.convert.mapping import transform_for
-from llm_trace_archive.convert.spelling import BadValue, Spellings, spell_number
+from llm_trace_archive.convert.transforms.base import BadValue
+from llm_trace_archive.convert.transforms.numbers import Spellings, spell
+from llm_trace_archive.convert.transforms.select import make_transform
 from llm_trace_archive.core.recipe import Rule
 
 WHOLE = st.integers(0, 2**53)
@@ -19,7 +20,7 @@ WHOLE = st.integers(0, 2**53)
 
 def both_ways(rule: Rule, kind: pa.DataType, text: list[str | None], epoch: str | None = None) -> list[str | None]:
     """Read texts in two batches, then spell them in one."""
-    transform = transform_for(rule, kind, epoch)
+    transform = make_transform(rule, kind, {"epoch": epoch})
     half = len(text) // 2
     parts = [transform.read(pa.array(part, pa.string())) for part in (text[:half], text[half:]) if part]
     columns = {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
@@ -63,7 +64,7 @@ def test_numbers_of_a_fixed_number_of_decimals(values: list[int], places: int) -
 def test_empty_values_are_null_and_come_back_empty(values: list[int | None]) -> None:
     text: list[str | None] = ["" if value is None else str(value) for value in values]
     rule = Rule("latency_us", "x", unit="us", empty="null")
-    assert transform_for(rule, pa.int64(), None).read(pa.array(text))["latency_us"].to_pylist() == values
+    assert make_transform(rule, pa.int64(), {}).read(pa.array(text))["latency_us"].to_pylist() == values
     assert both_ways(rule, pa.int64(), text) == text
 
 
@@ -88,7 +89,7 @@ def test_times_of_100_ns(moments: list[datetime], digit: int) -> None:
     text: list[str | None] = [moment.strftime("%Y-%m-%d %H:%M:%S.%f") + str(digit) for moment in moments]
     rule = Rule("arrival_us", "x", datetime="YYYY-MM-DD hh:mm:ss.fffffff", rest="arrival_100ns")
     assert both_ways(rule, pa.int64(), text, EPOCH) == text
-    read = transform_for(rule, pa.int64(), EPOCH).read(pa.array(text))
+    read = make_transform(rule, pa.int64(), {"epoch": EPOCH}).read(pa.array(text))
     since = [(moment - datetime(2023, 1, 1)) // timedelta(microseconds=1) for moment in moments]
     assert read["arrival_us"].to_pylist() == since
     assert set(read["arrival_100ns"].to_pylist()) == {digit}
@@ -115,7 +116,7 @@ def test_times_of_milliseconds(moments: list[datetime]) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 2**62)), min_size=1))
 def test_lists_of_ids_are_spelled_as_json(values: list[list[int]]) -> None:
-    transform = transform_for(Rule("hash_ids", "x"), pa.list_(pa.int64()), None)
+    transform = make_transform(Rule("hash_ids", "x"), pa.list_(pa.int64()), {})
     columns = transform.read(pa.array(values, pa.list_(pa.int64())))
     sliced = {name: column[1:] for name, column in columns.items()}
     assert transform.spell(columns, None).to_pylist() == [str(each) for each in values]
@@ -124,7 +125,7 @@ def test_lists_of_ids_are_spelled_as_json(values: list[list[int]]) -> None:
 
 @given(st.lists(st.integers(0, 9), min_size=1), st.integers(1, 5))
 def test_segments_count_resets_over_batches(values: list[int], size: int) -> None:
-    transform = transform_for(Rule("segment", "x", derive="segment"), pa.int32(), None)
+    transform = make_transform(Rule("segment", "x", derive="segment"), pa.int32(), {})
     found: list[int] = []
     for start in range(0, len(values), size):
         batch = pa.array([str(value) for value in values[start : start + size]])
@@ -162,7 +163,7 @@ def test_segments_count_resets_over_batches(values: list[int], size: int) -> Non
 def test_the_first_bad_value_is_named(rule: Rule, kind: pa.DataType, good: str, bad: list[str]) -> None:
     for value in bad:
         with pytest.raises(BadValue) as caught:
-            transform_for(rule, kind, None).read(pa.array([good, good, value, good, value]))
+            make_transform(rule, kind, {}).read(pa.array([good, good, value, good, value]))
         assert caught.value.index == 2, value
 
 
@@ -176,6 +177,6 @@ def test_a_column_of_two_spellings_is_refused_where_it_changes() -> None:
 
 def test_spellings_of_one_number() -> None:
     values = pa.array([1_816_900_000, 5_000_000])
-    assert spell_number(values, "fixed:2", 6).to_pylist() == ["1816.90", "5.00"]
-    assert spell_number(values, "float", 6).to_pylist() == ["1816.9", "5.0"]
-    assert spell_number(values, "shortest", 6).to_pylist() == ["1816.9", "5"]
+    assert spell(values, "fixed:2", 6).to_pylist() == ["1816.90", "5.00"]
+    assert spell(values, "float", 6).to_pylist() == ["1816.9", "5.0"]
+    assert spell(values, "shortest", 6).to_pylist() == ["1816.9", "5"]

@@ -18,6 +18,7 @@ import zstandard
 
 from llm_trace_archive.checks.figures import STATISTICS, session_hits
 from llm_trace_archive.convert import restore
+from llm_trace_archive.convert.parquet import read_parts
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUpstream, BadUse, Unavailable
 from llm_trace_archive.core.files import hash_file
@@ -75,7 +76,7 @@ class Weka:
         return pq.read_table(self.built)
 
     def restored(self) -> dict[str, bytes]:
-        return {each.name: b"".join(pieces) for each, pieces in restore.restored(self.workload, self.built)}
+        return {each.name: b"".join(pieces) for each, pieces in restore.restore_files(self.workload, self.built)}
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_files_come_back_wherever_batches_end(tmp_path: Path, monkeypatch: pytes
         ("api_time",), ("api_time", "ttft"), (),
     }  # fmt: skip
     assert weka.restored() == originals
-    monkeypatch.setattr(restore, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(restore, "BATCH_ROWS", 7)
     assert weka.restored() == originals
     assert len(table) == sum(len(list(requests_of(session))) for session in weka.sessions())
 
@@ -138,7 +139,7 @@ def test_totals_that_are_no_sums_come_back_too(weka: Weka) -> None:
     weka.change("trace_0001.json", content)
     weka.build()
     assert weka.restored()["trace_0001.json"] == content
-    assert [each.layout.tail != "" for each in restore.held_files(weka.built)][:2] == [True, False]
+    assert [each.layout.tail != "" for each in read_parts(weka.built)][:2] == [True, False]
 
 
 def test_the_lock_holds_the_list_not_its_files(weka: Weka) -> None:
@@ -171,7 +172,7 @@ def test_restoring_is_checked_against_the_blob_ids(weka: Weka) -> None:
     content = (weka.files / "trace_0002.json").read_bytes()
     weka.change("trace_0002.json", content.replace(b'"out":', b'"out":1', 1))
     with pytest.raises(
-        BadUpstream, match=r"what was restored is not trace_0002.json\n  expected  git blob [0-9a-f]{40}"
+        BadUpstream, match=r"the restored trace_0002.json has the wrong hash\n  expected  git blob [0-9a-f]{40}"
     ):
         list(restore.restore_to(weka.archive, weka.workload, weka.archive.root / "out"))
 
