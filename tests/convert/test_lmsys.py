@@ -24,7 +24,7 @@ from llm_trace_archive.convert.restore import restore_to
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse, Problem, Unavailable
 from llm_trace_archive.core.recipe import Workload
-from llm_trace_archive.demo.lookalikes import sample_archive, write_upstream
+from llm_trace_archive.demo.lookalikes import make_archive, write_upstream
 from llm_trace_archive.lock.build import Built, build_file
 from llm_trace_archive.samples.lmsys_chat_1m import SCHEMA, TOKENIZER
 from llm_trace_archive.upstream.sources import Sources
@@ -219,7 +219,7 @@ def test_a_file_without_rows(mirror: Path, tmp_path: Path) -> None:
 
 
 def test_the_archive_of_look_alikes_builds(archive: Archive, tmp_path: Path) -> None:
-    made = sample_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9", 60, [TRACE])
+    made = make_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9", 60, [TRACE])
     (workload,) = made.select()
     assert {file.role for file in workload.files} == {None, "tokenizer"}
     assert all(file.sha256 for file in workload.files)

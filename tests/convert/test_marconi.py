@@ -28,7 +28,7 @@ from llm_trace_archive.convert.transforms.numbers import spell
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUpstream, BadUse, Problem
 from llm_trace_archive.core.recipe import UpstreamFile, Workload
-from llm_trace_archive.demo.lookalikes import sample_archive
+from llm_trace_archive.demo.lookalikes import make_archive
 from llm_trace_archive.lock.build import build
 from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.sources import Sources
@@ -91,7 +91,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Archive, Path]:
     """A built archive of look-alikes, and their tar."""
     home = tmp_path_factory.mktemp("marconi")
     source = Archive(ROOT)
-    made = sample_archive(source, home / "archive", home / "mirror", "http://127.0.0.1:9", 900, ["marconi-kavier"])
+    made = make_archive(source, home / "archive", home / "mirror", "http://127.0.0.1:9", 900, ["marconi-kavier"])
     sources = Sources(home / "cache", mirror=str(home / "mirror"), offline=True)
     describe(made, [build(made, workload, sources) for workload in made.select()])
     return made, home / "mirror" / "marconi" / "traces.tar.gz"

@@ -24,7 +24,7 @@ from llm_trace_archive.core.errors import BadUpstream, BadUse, Unavailable
 from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.core.recipe import UpstreamFile, Workload
 from llm_trace_archive.core.table import Table
-from llm_trace_archive.demo.lookalikes import sample_archive
+from llm_trace_archive.demo.lookalikes import make_archive
 from llm_trace_archive.lock import describe
 from llm_trace_archive.lock.build import build, build_file
 from llm_trace_archive.upstream import http as download
@@ -51,7 +51,7 @@ class Weka:
     """An archive of look-alikes of this trace alone, and the folder of its upstream files."""
 
     def __init__(self, root: Path, rows: int) -> None:
-        self.archive = sample_archive(Archive(ROOT), root / "made", root / "mirror", "http://127.0.0.1:9", rows, [NAME])
+        self.archive = make_archive(Archive(ROOT), root / "made", root / "mirror", "http://127.0.0.1:9", rows, [NAME])
         self.files = root / "mirror" / NAME
         self.sources = Sources(root / "cache", mirror=str(root / "mirror"), offline=True)
         self.built = root / "built.parquet"

@@ -12,24 +12,24 @@ from pathlib import Path
 import pytest
 
 from llm_trace_archive.core.archive import Archive
-from llm_trace_archive.demo.lookalikes import sample, sampled, write_upstream
+from llm_trace_archive.demo.lookalikes import load_sample, sample_traces, write_upstream
 from llm_trace_archive.samples.kit.shape import Shape
 from support.golden import assert_golden
 
-SHAPES = {f"{trace}/{name}": shape for trace in sampled() for name, shape in sample(trace).SHAPES.items()}
-OF_LINES = [trace for trace in sampled() if sample(trace).SHAPES]
+SHAPES = {f"{trace}/{name}": shape for trace in sample_traces() for name, shape in load_sample(trace).SHAPES.items()}
+OF_LINES = [trace for trace in sample_traces() if load_sample(trace).SHAPES]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Look-alikes of every trace."""
     made = tmp_path_factory.mktemp("look-alikes")
-    for trace in sampled():
+    for trace in sample_traces():
         write_upstream(trace, made, 6000)
     return made
 
 
-@pytest.mark.parametrize("trace", sampled())
+@pytest.mark.parametrize("trace", sample_traces())
 def test_same_bytes_everywhere(trace: str, tmp_path: Path) -> None:
     digests = []
     for name in ("once", "again"):
@@ -44,7 +44,7 @@ def test_same_bytes_everywhere(trace: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("trace", OF_LINES)
 def test_any_number_of_rows(trace: str, rows: int, tmp_path: Path) -> None:
     write_upstream(trace, tmp_path, rows)
-    lines = {name: len(shape.lines(tmp_path / trace / name)) for name, shape in sample(trace).SHAPES.items()}
+    lines = {name: len(shape.lines(tmp_path / trace / name)) for name, shape in load_sample(trace).SHAPES.items()}
     assert min(lines.values()) > 0
     if trace == "ragpulse":
         lines = {"components": sum(lines.values()) - lines["0_trace.jsonl"]}
@@ -55,7 +55,7 @@ def test_any_number_of_rows(trace: str, rows: int, tmp_path: Path) -> None:
 def test_every_file_has_a_shape_and_every_recipe_look_alikes(folder: Path, archive: Archive) -> None:
     files = {f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if path.parent.name in OF_LINES}
     assert files == set(SHAPES)
-    assert set(sampled()) == {recipe.derived_from or name for name, recipe in archive.recipes.items()}
+    assert set(sample_traces()) == {recipe.derived_from or name for name, recipe in archive.recipes.items()}
 
 
 @pytest.mark.parametrize("name", SHAPES)

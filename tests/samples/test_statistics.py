@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm_trace_archive.demo.lookalikes import sample, sampled, write_upstream
+from llm_trace_archive.demo.lookalikes import load_sample, sample_traces, write_upstream
 
 ROWS = 6000
 
@@ -23,7 +23,7 @@ ROWS = 6000
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Look-alikes of every trace."""
     made = tmp_path_factory.mktemp("look-alikes")
-    for trace in sampled():
+    for trace in sample_traces():
         write_upstream(trace, made, ROWS)
     return made
 
@@ -61,8 +61,8 @@ def times(path: Path) -> list[Any]:
     "name",
     [
         f"{trace}/{name}"
-        for trace in sampled()
-        for name, shape in sample(trace).SHAPES.items()
+        for trace in sample_traces()
+        for name, shape in load_sample(trace).SHAPES.items()
         if re.search("imes?tamp", shape.line + shape.header, re.I)
     ],
 )

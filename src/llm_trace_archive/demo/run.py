@@ -1,4 +1,4 @@
-"""The demo: an archive of synthetic look-alikes, built, cloned, and loaded with three tools, all on this machine."""
+"""The demo: an archive of synthetic look-alikes, built, cloned, and its three doors opened, all on this machine."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def _remove(home: Path) -> None:
 
 
 def _run(archive: Archive, home: Path) -> None:
-    from .lookalikes import sample_archive
+    from .lookalikes import make_archive
 
     maintainer, mirror, clone = home / "maintainer", home / "upstream", home / NAME
     environment = _environment(home)
     with _served(mirror) as base_url:
         _say("1. Write synthetic look-alikes of the upstream files and serve them on loopback")
-        sample_archive(archive, maintainer, mirror, base_url, rows=3000)
+        make_archive(archive, maintainer, mirror, base_url, rows=3000)
         print(f"   {base_url}  ({sum(1 for _ in mirror.rglob('*.*'))} files)")
         _say("2. Build the archive: fetch, verify, convert, prove, describe")
         _git_init(maintainer, environment)
         _step(["llm-traces", "build", "--jobs", "2"], maintainer, environment)
         _commit(maintainer, environment)
-        _say("3. Clone the archive as a user does, and load it with datalad, frictionless and datasets")
+        _say("3. Clone the archive as a user does, and open its three doors: datalad, frictionless, datasets")
         _step(
             ["git", "clone", "--quiet", "--branch", "main", "--single-branch", str(maintainer), str(clone)],
             home,
