@@ -42,9 +42,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
     rows, size = sum(each.facts["rows"] for each in built), sum(each.upstream_bytes for each in built)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{len(built)} of {len(available)} workloads, {rows:,} rows, {size / 1e6:.1f} MB upstream, {arguments.jobs} jobs"
-    )
+    print(f"{len(built)} of {len(available)} workloads, {arguments.jobs} jobs, {rows:,} rows, {size / 1e6:.1f} MB")
     print(f"{seconds:.2f} s, {size / 1e6 / seconds:.1f} MB/s, peak memory {peak:.0f} MiB")
 
 

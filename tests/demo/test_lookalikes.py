@@ -25,7 +25,9 @@ def comments(path: Path) -> list[str]:
 def test_the_archive_has_the_recipes_with_pins_of_the_look_alikes(archive: Archive, tmp_path: Path) -> None:
     made = make_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9/", rows=50)
     known = sample_traces()
-    assert list(made.recipes) == [name for name, each in archive.recipes.items() if (each.derived_from or name) in known]
+    assert list(made.recipes) == [
+        name for name, each in archive.recipes.items() if (each.derived_from or name) in known
+    ]
     for name, recipe in made.recipes.items():
         assert recipe.synthetic
         assert recipe.title.endswith("(synthetic look-alike)")

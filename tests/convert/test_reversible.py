@@ -1,4 +1,4 @@
-"""Every transform and its inverse, over values that hypothesis thinks of."""
+"""Every reversible transform and its inverse, over values that hypothesis draws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llm_trace_archive.core.recipe import Rule
 WHOLE = st.integers(0, 2**53)
 
 
-def both_ways(rule: Rule, kind: pa.DataType, text: list[str | None], epoch: str | None = None) -> list[str | None]:
+def round_trip(rule: Rule, kind: pa.DataType, text: list[str | None], epoch: str | None = None) -> list[str | None]:
     """Read texts in two batches, then spell them in one."""
     transform = make_transform(rule, kind, {"epoch": epoch})
     half = len(text) // 2
@@ -29,51 +29,51 @@ def both_ways(rule: Rule, kind: pa.DataType, text: list[str | None], epoch: str 
 
 
 @given(st.lists(WHOLE, min_size=1))
-def test_whole_numbers(values: list[int]) -> None:
+def test_integers(values: list[int]) -> None:
     text = [str(value) for value in values]
-    assert both_ways(Rule("input_tokens", "x"), pa.int64(), text) == text
+    assert round_trip(Rule("input_tokens", "x"), pa.int64(), text) == text
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1), st.integers(0, 6))
-def test_seconds_of_any_fixed_number_of_decimals(values: list[int], places: int) -> None:
+def test_seconds_with_a_fixed_number_of_decimals(values: list[int], places: int) -> None:
     text = [f"{Decimal(value).scaleb(-places):.{places}f}" for value in values]
-    assert both_ways(Rule("arrival_us", "x", unit="s"), pa.int64(), text) == text
+    assert round_trip(Rule("arrival_us", "x", unit="s"), pa.int64(), text) == text
 
 
 @given(st.lists(st.integers(0, 10**12), min_size=1))
 def test_seconds_as_python_prints_floats(values: list[int]) -> None:
     text = [repr(value / 1e6) for value in values]
     if not any("e" in each for each in text):
-        assert both_ways(Rule("arrival_us", "x", unit="s"), pa.int64(), text) == text
+        assert round_trip(Rule("arrival_us", "x", unit="s"), pa.int64(), text) == text
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.integers(0, 5))
 def test_numbers_as_python_prints_floats(values: list[int], places: int) -> None:
     text = [repr(value / 10**places) for value in values]
     if not any("e" in each for each in text):
-        assert both_ways(Rule("tokens_per_s", "x"), pa.float64(), text) == text
+        assert round_trip(Rule("tokens_per_s", "x"), pa.float64(), text) == text
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.integers(0, 4))
-def test_numbers_of_a_fixed_number_of_decimals(values: list[int], places: int) -> None:
+def test_numbers_with_a_fixed_number_of_decimals(values: list[int], places: int) -> None:
     text = [f"{Decimal(value).scaleb(-places):.{places}f}" for value in values]
-    assert both_ways(Rule("tokens_per_s", "x"), pa.float64(), text) == text
+    assert round_trip(Rule("tokens_per_s", "x"), pa.float64(), text) == text
 
 
 @given(st.lists(st.none() | WHOLE, min_size=1))
-def test_empty_values_are_null_and_come_back_empty(values: list[int | None]) -> None:
+def test_empty_values_are_null_and_are_restored_empty(values: list[int | None]) -> None:
     text: list[str | None] = ["" if value is None else str(value) for value in values]
     rule = Rule("latency_us", "x", unit="us", empty="null")
     assert make_transform(rule, pa.int64(), {}).read(pa.array(text))["latency_us"].to_pylist() == values
-    assert both_ways(rule, pa.int64(), text) == text
+    assert round_trip(rule, pa.int64(), text) == text
 
 
-@given(st.lists(st.text(), min_size=1), st.sampled_from(["", " ", "model-"]))
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=20), st.sampled_from(["", " ", "model-"]))
 def test_texts_with_a_prefix(values: list[str], prefix: str) -> None:
     rule = Rule("model", "x", prefix=prefix)
     text: list[str | None] = [prefix + value for value in values]
     kind = pa.dictionary(pa.int32(), pa.string())
-    assert both_ways(rule, kind, text) == text
+    assert round_trip(rule, kind, text) == text
 
 
 MOMENTS = st.lists(
@@ -88,7 +88,7 @@ EPOCH = "2023-01-01T00:00:00"
 def test_times_of_100_ns(moments: list[datetime], digit: int) -> None:
     text: list[str | None] = [moment.strftime("%Y-%m-%d %H:%M:%S.%f") + str(digit) for moment in moments]
     rule = Rule("arrival_us", "x", datetime="YYYY-MM-DD hh:mm:ss.fffffff", rest="arrival_100ns")
-    assert both_ways(rule, pa.int64(), text, EPOCH) == text
+    assert round_trip(rule, pa.int64(), text, EPOCH) == text
     read = make_transform(rule, pa.int64(), {"epoch": EPOCH}).read(pa.array(text))
     since = [(moment - datetime(2023, 1, 1)) // timedelta(microseconds=1) for moment in moments]
     assert read["arrival_us"].to_pylist() == since
@@ -99,7 +99,7 @@ def test_times_of_100_ns(moments: list[datetime], digit: int) -> None:
 def test_times_without_a_fraction_when_it_is_zero(moments: list[datetime]) -> None:
     text: list[str | None] = [f"{moment}+00:00" for moment in moments]  # str() drops a fraction of zero
     rule = Rule("arrival_us", "x", datetime="YYYY-MM-DD hh:mm:ss[.ffffff]+00:00")
-    assert both_ways(rule, pa.int64(), text, EPOCH) == text
+    assert round_trip(rule, pa.int64(), text, EPOCH) == text
 
 
 @given(MOMENTS)
@@ -111,27 +111,16 @@ def test_times_of_milliseconds(moments: list[datetime]) -> None:
     }.items():
         ending = "Z" if pattern.endswith("Z") else ""
         text: list[str | None] = [moment.strftime(style)[:-3] + ending for moment in moments]
-        assert both_ways(Rule("sampled_us", "x", datetime=pattern), pa.int64(), text, EPOCH) == text
+        assert round_trip(Rule("sampled_us", "x", datetime=pattern), pa.int64(), text, EPOCH) == text
 
 
 @given(st.lists(st.lists(st.integers(0, 2**62)), min_size=1))
-def test_lists_of_ids_are_spelled_as_json(values: list[list[int]]) -> None:
+def test_lists_of_ids_are_restored_as_json(values: list[list[int]]) -> None:
     transform = make_transform(Rule("hash_ids", "x"), pa.list_(pa.int64()), {})
     columns = transform.read(pa.array(values, pa.list_(pa.int64())))
     sliced = {name: column[1:] for name, column in columns.items()}
     assert transform.spell(columns, None).to_pylist() == [str(each) for each in values]
     assert transform.spell(sliced, None).to_pylist() == [str(each) for each in values[1:]]
-
-
-@given(st.lists(st.integers(0, 9), min_size=1), st.integers(1, 5))
-def test_segments_count_resets_over_batches(values: list[int], size: int) -> None:
-    transform = make_transform(Rule("segment", "x", derive="segment"), pa.int32(), {})
-    found: list[int] = []
-    for start in range(0, len(values), size):
-        batch = pa.array([str(value) for value in values[start : start + size]])
-        found += transform.read(batch)["segment"].to_pylist()
-    resets = [sum(values[n] < values[n - 1] for n in range(1, end + 1)) for end in range(len(values))]
-    assert found == resets
 
 
 @pytest.mark.parametrize(
@@ -167,7 +156,7 @@ def test_the_first_bad_value_is_named(rule: Rule, kind: pa.DataType, good: str, 
         assert caught.value.index == 2, value
 
 
-def test_a_column_of_two_spellings_is_refused_where_it_changes() -> None:
+def test_a_column_with_two_spellings_is_refused_where_it_changes() -> None:
     spellings = Spellings()
     spellings.narrow(pa.array(["1.50", "2.25"]), pa.array([150, 225]), 2)
     with pytest.raises(BadValue) as caught:
@@ -180,3 +169,8 @@ def test_spellings_of_one_number() -> None:
     assert spell(values, "fixed:2", 6).to_pylist() == ["1816.90", "5.00"]
     assert spell(values, "float", 6).to_pylist() == ["1816.9", "5.0"]
     assert spell(values, "shortest", 6).to_pylist() == ["1816.9", "5"]
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False)))
+def test_floats_are_spelled_as_python_does(numbers: list[float]) -> None:
+    assert spell(pa.array(numbers, pa.float64()), "float").to_pylist() == [repr(each) for each in numbers]
