@@ -1,4 +1,4 @@
-"""Build the workloads whose upstream files are in a mirror: wall time and peak memory of the whole process.
+"""Build the workloads whose upstream files are in a mirror; print wall time and peak memory of the process.
 
 LLM_TRACES_MIRROR=DIR python benchmarks/build.py [--jobs N]
 """
@@ -19,30 +19,30 @@ from llm_trace_archive.upstream.sources import Sources
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--jobs", type=int, default=1)
-    arguments.add_argument("--mirror", default=os.environ.get("LLM_TRACES_MIRROR"), required=False)
-    given = arguments.parse_args()
-    if not given.mirror:
-        arguments.error("give --mirror DIR or set LLM_TRACES_MIRROR")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--mirror", default=os.environ.get("LLM_TRACES_MIRROR"))
+    arguments = parser.parse_args()
+    if not arguments.mirror:
+        parser.error("give --mirror DIR or set LLM_TRACES_MIRROR")
     source = Archive.find(Path(__file__).parent)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name in ("recipes", "schemas"):
             shutil.copytree(source.root / name, root / name)
         archive = Archive(root)
-        there = [
+        available = [
             workload
             for workload in archive.select()
-            if all((Path(given.mirror) / workload.trace / file.name).exists() for file in workload.files)
+            if all((Path(arguments.mirror) / workload.trace / file.name).exists() for file in workload.files)
         ]
         started = time.perf_counter()
-        sources = Sources(cache=root / "cache", mirror=given.mirror, offline=True)
-        built = [each for each in build_all(archive, there, sources, given.jobs) if isinstance(each, Built)]
+        sources = Sources(cache=root / "cache", mirror=arguments.mirror, offline=True)
+        built = [each for each in build_all(archive, available, sources, arguments.jobs) if isinstance(each, Built)]
         seconds = time.perf_counter() - started
     rows, size = sum(each.facts["rows"] for each in built), sum(each.upstream_bytes for each in built)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(built)} of {len(there)} workloads, {rows:,} rows, {size / 1e6:.1f} MB upstream, {given.jobs} jobs")
+    print(f"{len(built)} of {len(available)} workloads, {arguments.jobs} jobs, {rows:,} rows, {size / 1e6:.1f} MB")
     print(f"{seconds:.2f} s, {size / 1e6 / seconds:.1f} MB/s, peak memory {peak:.0f} MiB")
 
 

@@ -1,9 +1,9 @@
-"""Time and memory of `frictionless validate` with and without the plugin: `python benchmarks/data_package.py`.
+"""Measure time and memory of `frictionless validate` with and without the plugin: `python benchmarks/data_package.py`.
 
-By default 1, 10 and 44 million rows of 3 columns (rising ids that are the primary key, numbers within bounds, and one
-of three texts), with a hash. Stock frictionless takes about a minute a million rows, so it runs on the first size
-only. Files go to a folder that is removed afterwards. This process imports nothing big: the peak memory the system
-reports for a child counts what its parent had when it started.
+By default on 1, 10 and 44 million rows of 3 columns (ascending ids that are the primary key, numbers within bounds, and
+one of three texts), with a hash. Stock frictionless takes about a minute per million rows, so it runs on the first size
+only. Files go to a temporary folder. This process imports nothing large, because the peak memory that the system
+reports for a child includes what its parent had when the child started.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ with open("datapackage.json", "w") as file:
     json.dump({"name": "p", "resources": [resource]}, file)
 """
 
-# Once to import what is imported when needed, then again and again; stock once, for it takes so long.
+# The first run imports what is imported when needed; the fastest of the others counts.
 BODY = """
 import sys, time
 from frictionless import Package
@@ -64,8 +64,8 @@ print(min(validate() for _ in range(int(sys.argv[1]))))
 """
 
 
-def body(folder: Path, env: dict[str, str], runs: int) -> float:
-    """Seconds of `Package.validate()` in a process that has imported everything."""
+def time_validation(folder: Path, env: dict[str, str], runs: int) -> float:
+    """Return the seconds of `Package.validate()` in a process that has imported everything."""
     line = [
         sys.executable,
         "-c",
@@ -76,8 +76,8 @@ def body(folder: Path, env: dict[str, str], runs: int) -> float:
     return float(run.stdout)
 
 
-def whole(folder: Path, env: dict[str, str], runs: int) -> tuple[float, float]:
-    """Seconds and peak MiB of the command, start and imports included."""
+def measure_command(folder: Path, env: dict[str, str], runs: int) -> tuple[float, float]:
+    """Return seconds and peak MiB of the command, including start and imports."""
     line = [sys.executable, "-m", "frictionless", "validate", "datapackage.json", "--json"]
     times, peaks = [], []
     for _ in range(runs):
@@ -86,7 +86,7 @@ def whole(folder: Path, env: dict[str, str], runs: int) -> tuple[float, float]:
             _, status, used = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
-            raise SystemExit("the command calls the table invalid")
+            raise SystemExit("frictionless reports that the table is invalid")
         times.append(time.perf_counter() - begun)
         peaks.append(used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
     return min(times), max(peaks)
@@ -95,19 +95,19 @@ def whole(folder: Path, env: dict[str, str], runs: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", type=int, default=SIZES)
-    parser.add_argument("--runs", type=int, default=5, help="of the plugin; the fastest counts")
+    parser.add_argument("--runs", type=int, default=5, help="runs of the plugin; the fastest counts")
     arguments = parser.parse_args()
     print(f"{'rows':>12}  {'':<7}  {'body':>9}  {'process':>9}  {'peak memory':>11}", flush=True)
     for number, rows in enumerate(arguments.rows):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             subprocess.run([sys.executable, "-c", WRITE, str(rows)], cwd=folder, check=True)
-            seconds = body(folder, {}, arguments.runs)
-            total, peak = whole(folder, {}, arguments.runs)
+            seconds = time_validation(folder, {}, arguments.runs)
+            total, peak = measure_command(folder, {}, arguments.runs)
             print(f"{rows:>12,}  {'plugin':<7}  {seconds:>7.3f} s  {total:>7.2f} s  {peak:>7.0f} MiB", flush=True)
             if number == 0:
-                stock_seconds = body(folder, OFF, 1)
-                stock_total, stock_peak = whole(folder, OFF, 1)
+                stock_seconds = time_validation(folder, OFF, 1)
+                stock_total, stock_peak = measure_command(folder, OFF, 1)
                 line = f"{stock_seconds:>7.2f} s  {stock_total:>7.2f} s  {stock_peak:>7.0f} MiB"
                 print(f"{'':>12}  {'stock':<7}  {line}", flush=True)
                 line = f"{stock_seconds / seconds:>8.0f}x  {stock_total / total:>8.0f}x"

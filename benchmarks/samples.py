@@ -1,6 +1,6 @@
-"""Time and memory of writing look-alikes of upstream files: `python benchmarks/samples.py [TRACE] [ROWS]`.
+"""Measure time and memory of writing look-alikes: `python benchmarks/samples.py [TRACE] [ROWS]`.
 
-By default 10 million rows of azure-2024 in its larger file. Files go to a folder that is removed afterwards.
+By default azure-2024 with 10 million rows in its larger file. Files go to a temporary folder.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from llm_trace_archive.demo.lookalikes import sampled, write_upstream
+from llm_trace_archive.demo.lookalikes import sample_traces, write_upstream
 
 
 def peak() -> float:
-    """Peak resident memory so far, in MiB."""
+    """Return the peak resident memory so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trace", nargs="?", choices=sampled(), default="azure-2024")
+    parser.add_argument("trace", nargs="?", choices=sample_traces(), default="azure-2024")
     parser.add_argument("rows", nargs="?", type=int, default=10_000_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Start-up: importing the package and its command line, and `llm-traces list`, each beside a bare Python, in turn.
+"""Measure start-up: import the package and its command line, and run `llm-traces list`, against a bare Python.
 
 python benchmarks/startup.py [RUNS]
 """
@@ -29,7 +29,7 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
     bare = statistics.median(seconds["bare python"][1:])
     for name, measured in seconds.items():
-        kept = measured[1:]  # the first one warms up
+        kept = measured[1:]  # the first run warms up
         median = statistics.median(kept)
         print(f"{name:<30} median {median:.3f} s  ({min(kept):.3f} to {max(kept):.3f})  {median / bare:.1f} x bare")
 

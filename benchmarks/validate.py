@@ -1,4 +1,4 @@
-"""`llm-traces validate` of an archive, beside the pure cost of reading it: hashing its files, and decoding them.
+"""Measure `llm-traces validate` of an archive against the cost of only hashing or decoding its files.
 
 llm-traces samples full/archive --mirror full/upstream --rows 27303999 --trace azure-2024   (and others, then build)
 python benchmarks/validate.py full/archive [RUNS]
@@ -45,7 +45,7 @@ def main() -> None:
             peak[name] = max(peak.get(name, 0), int(ran.stdout.split()[-1]) // 1024)
     whole = statistics.median(seconds["validate"])
     size = sum(Path(file).stat().st_size for file in files) / 1e6
-    print(f"{len(files)} files, {size:,.0f} MB, medians of {runs} runs in turn")
+    print(f"{len(files)} files, {size:,.0f} MB, medians of {runs} runs")
     for name, measured in seconds.items():
         median = statistics.median(measured)
         print(f"{name:<9} {median:6.2f} s  {median / whole:4.0%} of validate  peak {peak[name]:,} MiB")

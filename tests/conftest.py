@@ -77,11 +77,11 @@ def empty_archive(tmp_path: Path) -> Archive:
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     """The look-alikes, built and committed once for all tests; don't change them: clone."""
-    from llm_trace_archive.demo.lookalikes import sample_archive
+    from llm_trace_archive.demo.lookalikes import make_archive
 
     home = tmp_path_factory.mktemp("samples")
     mirror = home / "upstream"
-    made = sample_archive(Archive(ROOT), home / "archive", mirror, "http://127.0.0.1:9", rows=400)
+    made = make_archive(Archive(ROOT), home / "archive", mirror, "http://127.0.0.1:9", rows=400)
     git("init", "--quiet", cwd=made.root)
     done = llm_traces("build", "--mirror", mirror, cwd=made.root)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,3 +1,5 @@
+"""Prefix-cache hit ratios, against a plain simulation of each cache."""
+
 from __future__ import annotations
 
 import json
@@ -23,7 +25,7 @@ SHARES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.3, 0.5, 0.75, 0.99, 1.0)
 
 
 def naive(requests: Sequence[list[int] | None], shares: tuple[float, ...]) -> PrefixReuse:
-    """Word for word from the definition, one cache at a time."""
+    """Compute the ratios as the definition says, one cache at a time."""
     lists = [request or [] for request in requests]
     blocks = sum(map(len, lists))
     distinct = len({block for request in lists for block in request})
@@ -48,7 +50,7 @@ def naive(requests: Sequence[list[int] | None], shares: tuple[float, ...]) -> Pr
 
 
 def chunked(requests: Sequence[list[int] | None], cuts: list[int], kind: pa.DataType = LISTS) -> pa.ChunkedArray:
-    """The requests as slices of one array, which hold more than they show."""
+    """Return the requests as slices of one array, which has more on both sides."""
     whole = pa.array([[1, 2], *requests, [3]], kind)
     edges = [0, *sorted(min(cut, len(requests)) for cut in cuts), len(requests)]
     return pa.chunked_array([whole[1 + a : 1 + b] for a, b in pairwise(edges)], kind)
@@ -56,19 +58,19 @@ def chunked(requests: Sequence[list[int] | None], cuts: list[int], kind: pa.Data
 
 few = st.integers(0, 12)
 ids = few | st.integers(-(2**63), 2**63 - 1)
-# Prefixes of a few sequences, as conversations have them, besides blocks at random.
+# Prefixes of a few sequences, as in conversations, besides random blocks.
 growing = st.tuples(st.integers(0, 3), st.integers(0, 8)).map(lambda run: list(range(run[0] * 6, run[0] * 6 + run[1])))
 requests_of_traces = st.lists(st.none() | growing | st.lists(few, max_size=8) | st.lists(ids, max_size=8), max_size=30)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=200)
 @given(
     requests_of_traces,
     st.lists(st.integers(0, 30), max_size=4),
     st.lists(st.sampled_from(SHARES) | st.floats(0, 1), max_size=6).map(tuple),
     st.sampled_from([LISTS, pa.large_list(pa.int64())]),
 )
-def test_as_defined(requests, cuts, shares, kind):
+def test_ratios_are_as_defined(requests, cuts, shares, kind):
     trace = chunked(requests, cuts, kind)
     expected = naive(requests, shares)
     assert hit_ratios(trace, shares) == expected
@@ -76,7 +78,7 @@ def test_as_defined(requests, cuts, shares, kind):
 
 
 @pytest.mark.parametrize("spread", [1, 2**40, 0x1E3779B97F4A7C15])
-def test_as_defined_on_more_blocks_than_the_first_table_holds(monkeypatch, spread):
+def test_ratios_are_as_defined_with_more_blocks_than_the_first_table_holds(monkeypatch, spread):
     monkeypatch.setattr(prefix, "_FIRST_SLOTS", 16)
     random = np.random.default_rng(7)
     starts = np.minimum(random.zipf(1.2, 2000), 5000) * 7
@@ -85,14 +87,14 @@ def test_as_defined_on_more_blocks_than_the_first_table_holds(monkeypatch, sprea
     assert hit_ratios(chunked(requests, [3, 700]), SHARES) == naive(requests, SHARES)
 
 
-def test_more_capacities_than_a_byte_counts():
+def test_there_may_be_more_than_255_capacities():
     random = np.random.default_rng(7)
     requests = [random.integers(0, 500, length).tolist() for length in random.integers(0, 9, 400)]
     shares = tuple(at / 400 for at in range(401))
     assert hit_ratios(chunked(requests, []), shares) == naive(requests, shares)
 
 
-def test_present_means_before_the_request():
+def test_a_hit_must_be_in_the_cache_before_the_request():
     reuse = hit_ratios(chunked([[5, 5, 5], [5, 5, 6, 5]], []), (0.5, 1.0))
     assert reuse == PrefixReuse(blocks=7, distinct=2, unlimited=2 / 7, lru={0.5: 2 / 7, 1.0: 2 / 7})
 
@@ -102,54 +104,54 @@ def test_a_request_longer_than_the_capacity_evicts_its_own_front():
     assert reuse.lru == {0.5: 1 / 9, 0.75: 1 / 9, 1.0: 5 / 9}
 
 
-def test_what_lies_under_a_null_list_does_not_count():
+def test_values_under_a_null_list_do_not_count():
     values = pa.array([1, 2, 1, 2], pa.int64())
     lists = pa.ListArray.from_arrays(pa.array([0, 2, 4], pa.int32()), values, mask=pa.array([True, False]))
     assert hit_ratios([lists]) == PrefixReuse(blocks=2, distinct=2, unlimited=0.0, lru={})
 
 
-def test_a_share_is_the_decimal_it_is_written_as():
+def test_a_share_is_the_decimal_number_as_written():
     requests = [[block] for block in range(29)] * 2 + [list(range(100, 171))]
-    # 29 blocks are wanted of the 100, while math.floor(0.29 * 100) is 28.
+    # 0.29 of 100 blocks are 29, but math.floor(0.29 * 100) is 28.
     assert hit_ratios(chunked(requests, []), (0.28, 0.29)).lru == {0.28: 0.0, 0.29: 29 / 129}
 
 
 @pytest.mark.parametrize("chunks", [[], [pa.array([], LISTS)], [pa.array([None, []], LISTS)]])
-def test_no_blocks(chunks):
+def test_a_trace_without_blocks_has_ratios_of_0(chunks):
     nothing = PrefixReuse(blocks=0, distinct=0, unlimited=0.0, lru={0.0: 0.0, 0.5: 0.0, 1.0: 0.0})
     assert hit_ratios(pa.chunked_array(chunks, LISTS), (0.0, 0.5, 1.0)) == nothing
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, math.nan, math.inf])
-def test_refuses_a_share_out_of_range(share):
+def test_a_share_out_of_range_is_refused(share):
     with pytest.raises(ValueError, match="from 0 to 1"):
         hit_ratios([], (share,))
 
 
-def test_refuses_a_null_inside_a_list():
+def test_a_null_inside_a_list_is_refused():
     with pytest.raises(ValueError, match="holds a null"):
         hit_ratios(chunked([[1, None]], []))  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("chunk", [pa.array([1]), pa.array([["a"]]), pa.array([[1]], pa.list_(pa.int32())), [1]])
-def test_refuses_other_types(chunk):
+def test_other_types_are_refused(chunk):
     with pytest.raises(TypeError, match="expected arrays of list<int64>"):
         hit_ratios([chunk])
 
 
-def test_refuses_more_blocks_than_it_can_number(monkeypatch):
+def test_more_blocks_than_can_be_numbered_are_refused(monkeypatch):
     monkeypatch.setattr(prefix, "_MOST_DISTINCT", 5)
     assert hit_ratios(chunked([[0, 1, 2, 3, 4]], [])).distinct == 5
     with pytest.raises(OverflowError, match="more than 5"):
         hit_ratios(chunked([[0, 1, 2, 3, 4, 5]], []))
 
 
-def test_importing_does_not_load_numba():
+def test_the_import_does_not_load_numba():
     code = "import sys, llm_trace_archive.analysis.prefix; sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_published_ratios_of_mooncake(mirror):
+def test_mooncake_has_the_published_ratios(mirror):
     lines = (mirror / "mooncake" / "conversation_trace.jsonl").read_text(encoding="utf-8").splitlines()
     trace = pa.chunked_array([[json.loads(line)["hash_ids"] for line in lines]], LISTS)
     reuse = hit_ratios(trace, (0.01, 0.05, 0.1, 0.25, 0.5))

@@ -18,7 +18,7 @@ import pytest
 from llm_trace_archive.checks.apart import apart
 from llm_trace_archive.checks.integrity import integrity
 from llm_trace_archive.checks.result import Result
-from llm_trace_archive.convert.write import METADATA_KEY
+from llm_trace_archive.convert.parquet import METADATA_KEY
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.lock.validate import validate

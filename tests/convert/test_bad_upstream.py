@@ -1,38 +1,44 @@
-"""Upstream files that are not what they should be, though their pin holds: refused by line, column and value."""
+"""Bad upstream files whose pin holds: the error names line, column and value."""
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from pathlib import Path
 
 import pytest
 
+from llm_trace_archive.convert.formats import csv, jsonl
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import Problem
 from llm_trace_archive.lock.build import build
 from support.golden import assert_golden
 from support.pinned import AZURE, AZURE_ROW, MOONCAKE_ROW, pinned
+from support.programs import ROOT
 
 BURST = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
 BURST_3 = BURST.replace("Timestamp,", "Timestamp,Session ID,Elapsed time,")
-CASES: dict[str, tuple[str, str]] = {
+LMM_ROW = b"2024-10-15T12:00:00.269Z,1,2,3\n"
+LMM = b"TIMESTAMP,NumImages,ContextTokens,GeneratedTokens\n" + LMM_ROW * 99 + LMM_ROW.replace(b"2,3", b"many,3")
+CASES: dict[str, tuple[str, str | bytes]] = {
     "renamed-column": ("azure-2023/code", AZURE.replace("ContextTokens", "PromptTokens") + AZURE_ROW),
     "missing-column": ("azure-2023/code", "TIMESTAMP,ContextTokens\r\n2023-11-16 18:17:03.9799600,4808\r\n"),
     "extra-column": ("burstgpt/1", BURST.replace("Model,", "Model,Region,") + "5,GPT-4,eu,1,2,3,API log\n"),
     "columns-of-another-file": ("burstgpt/1", BURST_3 + "5.0,,1,GPT-4,1,2,3,API log\n"),
-    "column-twice": ("burstgpt/1", BURST.replace("Model,", "Model,Model,") + "5,GPT-4,GPT-4,1,2,3,API log\n"),
-    "text-in-a-number": ("azure-2023/code", AZURE + AZURE_ROW + AZURE_ROW.replace("4808", "many")),
+    "repeated-column": ("burstgpt/1", BURST.replace("Model,", "Model,Model,") + "5,GPT-4,GPT-4,1,2,3,API log\n"),
+    "text-for-a-number": ("azure-2023/code", AZURE + AZURE_ROW + AZURE_ROW.replace("4808", "many")),
     "negative-tokens": ("azure-2023/code", AZURE + AZURE_ROW + AZURE_ROW.replace("4808", "-1")),
-    "absurd-tokens": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "99999999")),
+    "too-many-tokens": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "99999999")),
     "beyond-32-bits": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "99999999999")),
     "beyond-64-bits": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "9" * 25)),
     "nan": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "NaN")),
     "empty-value": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "")),
-    "a-date-that-is-not": ("azure-2023/code", AZURE + AZURE_ROW.replace("11-16", "11-31")),
-    "a-time-in-another-spelling": ("azure-2023/code", AZURE + AZURE_ROW.replace(" 18:17", "T18:17")),
+    "invalid-date": ("azure-2023/code", AZURE + AZURE_ROW.replace("11-16", "11-31")),
+    "time-in-another-format": ("azure-2023/code", AZURE + AZURE_ROW.replace(" 18:17", "T18:17")),
     "before-the-epoch": ("azure-2023/code", AZURE + AZURE_ROW.replace("11-16", "11-15")),
     "short-row": ("azure-2023/code", AZURE + AZURE_ROW + "2023-11-16 18:17:04.0000000,7\r\n"),
-    "two-spellings": ("burstgpt/1", BURST + "5,GPT-4,1,2,3,API log\n6.0,GPT-4,1,2,3,API log\n"),
-    "quoted-without-need": ("burstgpt/1", BURST + '5,"GPT-4",1,2,3,API log\n'),
+    "two-number-formats": ("burstgpt/1", BURST + "5,GPT-4,1,2,3,API log\n6.0,GPT-4,1,2,3,API log\n"),
+    "needless-quotes": ("burstgpt/1", BURST + '5,"GPT-4",1,2,3,API log\n'),
     "mixed-line-ends": ("azure-2023/code", AZURE + AZURE_ROW.replace("\r", "") + AZURE_ROW),
     "header-only": ("azure-2023/code", AZURE),
     "html": ("azure-2023/code", "<!DOCTYPE html>\n<html><body>Not found</body></html>\n"),
@@ -41,11 +47,11 @@ CASES: dict[str, tuple[str, str]] = {
         "mooncake/conversation",
         "version https://git-lfs.github.com/spec/v1\noid sha256:07cedc\nsize 56354493\n",
     ),
-    "json-cut-off": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW[:40]),
+    "json-truncated": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW[:40]),
     "json-renamed-key": ("mooncake/conversation", MOONCAKE_ROW.replace("input_length", "prompt_length")),
     "json-key-missing-later": ("mooncake/conversation", MOONCAKE_ROW + '{"timestamp": 0, "input_length": 6}\n'),
-    "json-key-more-later": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("{", '{"id": 1, ')),
-    "json-text-in-a-number": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("600", '"600"')),
+    "json-extra-key-later": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("{", '{"id": 1, ')),
+    "json-text-for-a-number": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("600", '"600"')),
     "json-nan": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("600", "NaN")),
     "json-text-among-ids": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("[0, 1]", '[0, "1"]')),
     "json-null-among-ids": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("[0, 1]", "[0, null]")),
@@ -53,25 +59,44 @@ CASES: dict[str, tuple[str, str]] = {
     "json-negative-tokens": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("600", "-600")),
     "json-compact-line": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace(", ", ",")),
     "not-utf-8": ("mooncake/conversation", "\udcff\udcfe\n"),
+    "row-not-utf-8": ("azure-2023/code", AZURE + AZURE_ROW + AZURE_ROW.replace("4808", "\udcff")),
     "empty-lines-only": ("azure-2023/code", "\n\n"),
+    "gzip-truncated": ("azure-lmm-2025/multimodal", gzip.compress(LMM, mtime=0)[:-20]),
+    "gzip-text-for-a-number": ("azure-lmm-2025/multimodal", gzip.compress(LMM, mtime=0)),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_refused_and_nothing_left(case: str, empty_archive: Archive, tmp_path: Path) -> None:
-    name, text = CASES[case]
-    sources = pinned(empty_archive, name, text.encode("utf-8", "surrogateescape"))
-    if case == "header-only":
-        sources = pinned(empty_archive, name, text.encode(), rows=8819)
+@pytest.fixture
+def one_recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
+    """An archive with the recipe of one trace, nothing built."""
+    root = tmp_path / "archive"
+    shutil.copytree(ROOT / "schemas", root / "schemas")
+    (root / "recipes").mkdir()
+    shutil.copy(ROOT / f"recipes/{request.param}.toml", root / "recipes")
+    return Archive(root)
+
+
+@pytest.mark.parametrize(
+    ("one_recipe", "case"), [(CASES[case][0].partition("/")[0], case) for case in CASES], indirect=["one_recipe"]
+)
+def test_a_bad_file_is_refused_and_leaves_nothing(one_recipe: Archive, case: str, tmp_path: Path) -> None:
+    name, content = CASES[case]
+    content = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+    sources = pinned(one_recipe, name, content, rows=8819 if case == "header-only" else None)
     with pytest.raises(Problem) as caught:
-        build(empty_archive, *empty_archive.select([name]), sources)
+        build(one_recipe, *one_recipe.select([name]), sources)
     assert caught.value.exit_code == 1
     assert_golden(f"upstream/{case}", str(caught.value), root=tmp_path)
-    assert [path for path in (empty_archive.root / "data").rglob("*") if path.is_file()] == []
+    assert [path for path in (one_recipe.root / "data").rglob("*") if path.is_file()] == []
 
 
-def test_the_right_line_is_named_beyond_the_first_block(empty_archive: Archive) -> None:
-    rows = 400_000  # more than one block of 8 MiB
+def test_the_right_line_is_named_beyond_the_first_block(
+    empty_archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 4000
+    for module in (csv, jsonl):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1 << 16)
+        assert len(AZURE_ROW) * rows > 2 << 16
     good = AZURE_ROW * rows
     for name, text, line in (
         ("azure-2023/code", AZURE + good + AZURE_ROW.replace("4808", "x") + good, rows + 2),
@@ -84,8 +109,9 @@ def test_the_right_line_is_named_beyond_the_first_block(empty_archive: Archive) 
         assert f"{line:,}, " in str(caught.value)
 
 
-def test_tokens_with_a_decimal_point_are_whole_numbers_and_come_back(empty_archive: Archive) -> None:
+@pytest.mark.parametrize("one_recipe", ["burstgpt"], indirect=True)
+def test_tokens_with_a_decimal_point_are_integers_and_are_restored(one_recipe: Archive) -> None:
     text = BURST + "5.0,GPT-4,1.0,2.0,3.0,API log\n6.0,GPT-4,0.0,0.0,0.0,API log\n"
-    sources = pinned(empty_archive, "burstgpt/2", text.encode())
-    built = build(empty_archive, *empty_archive.select(["burstgpt/2"]), sources)
+    sources = pinned(one_recipe, "burstgpt/2", text.encode())
+    built = build(one_recipe, *one_recipe.select(["burstgpt/2"]), sources)
     assert (built.facts["input_tokens"], built.facts["failures"]) == (1, 1)

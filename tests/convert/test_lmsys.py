@@ -1,4 +1,4 @@
-"""LMSYS-Chat-1M: tokens counted as a plain loop counts them, no text in the table, and every bad input told."""
+"""LMSYS-Chat-1M: tokens counted as a plain loop counts them, no text in the table, and an error for every bad input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from llm_trace_archive.convert.restore import restore_to
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse, Problem, Unavailable
 from llm_trace_archive.core.recipe import Workload
-from llm_trace_archive.demo.lookalikes import sample_archive, write_upstream
+from llm_trace_archive.demo.lookalikes import make_archive, write_upstream
 from llm_trace_archive.lock.build import Built, build_file
 from llm_trace_archive.samples.lmsys_chat_1m import SCHEMA, TOKENIZER
 from llm_trace_archive.upstream.sources import Sources
@@ -32,6 +32,7 @@ from support.golden import GOLDEN, assert_golden
 from support.programs import ROOT, llm_traces
 
 TRACE = "lmsys-chat-1m"
+ARCHIVE = Archive(ROOT)
 NAMES = [each["name"] for each in json.loads((ROOT / "schemas/request.json").read_text())["fields"]]
 
 
@@ -47,13 +48,13 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def table(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The table of the look-alikes."""
     target = tmp_path_factory.mktemp("table") / "table.parquet"
-    build_file(Archive(ROOT), workload_of(mirror), target, sources_of(mirror))
+    build_file(ARCHIVE, workload_of(mirror), target, sources_of(mirror))
     return target
 
 
 def workload_of(mirror: Path, files: int = 6) -> Workload:
-    """The recipe's workload with the pin of the look-alikes' tokenizer and without figures of the published data."""
-    workload = Archive(ROOT).recipe(TRACE).workload("requests")
+    """Return the recipe's workload with the pin of the look-alikes' tokenizer and no figures of the published data."""
+    workload = ARCHIVE.recipe(TRACE).workload("requests")
     *rows, tokenizer = workload.files
     assert tokenizer.role == "tokenizer"
     path = mirror / TRACE / TOKENIZER
@@ -66,7 +67,7 @@ def sources_of(mirror: Path) -> Sources:
 
 
 def build_one(tmp_path: Path, mirror: Path, content: bytes | pa.Table, **options: Any) -> tuple[Built, list[Any]]:
-    """Build from one upstream file: what was built, and (session, turn, input tokens, output tokens) of its rows."""
+    """Build from one upstream file; return what was built, and (session, turn, input, output tokens) of its rows."""
     here = tmp_path / "upstream" / TRACE
     here.mkdir(parents=True, exist_ok=True)
     workload = workload_of(mirror, 1)
@@ -79,7 +80,7 @@ def build_one(tmp_path: Path, mirror: Path, content: bytes | pa.Table, **options
         (here / TOKENIZER).write_bytes((mirror / TRACE / TOKENIZER).read_bytes())
     workload = workload_of(tmp_path / "upstream", 1)
     target = tmp_path / "table.parquet"
-    built = build_file(Archive(ROOT), workload, target, sources_of(tmp_path / "upstream"))
+    built = build_file(ARCHIVE, workload, target, sources_of(tmp_path / "upstream"))
     found = pq.read_table(target, columns=["session_id", "turn", "input_tokens", "output_tokens"]).to_pydict()
     return built, list(zip(*found.values(), strict=True))
 
@@ -98,8 +99,8 @@ U, A, S = "user", "assistant", "system"
 GOOD = row("a", (U, "lorem ipsum"), (A, "dolor"))
 
 
-def recounted(paths: list[Path], tokenizer: Path) -> list[tuple[Any, ...]]:
-    """The table as a plain loop makes it: session, turn, input, output, model, language, redacted."""
+def count_in_a_loop(paths: list[Path], tokenizer: Path) -> list[tuple[Any, ...]]:
+    """Return the table as a plain loop makes it: session, turn, input, output, model, language, redacted."""
     known = Tokenizer.from_file(str(tokenizer))
     found = []
     for path in paths:
@@ -122,7 +123,7 @@ def test_counts_are_those_of_a_plain_loop(mirror: Path, table: Path) -> None:
     found = pq.read_table(table).to_pydict()
     paths = sorted((mirror / TRACE).glob("*.parquet"))
     assert len(paths) == 6
-    expected = recounted(paths, mirror / TRACE / TOKENIZER)
+    expected = count_in_a_loop(paths, mirror / TRACE / TOKENIZER)
     assert len(expected) > 300
     assert list(zip(*(found[name] for name in names), strict=True)) == expected
     assert found["request_id"] == list(range(len(expected)))
@@ -145,7 +146,7 @@ def test_no_text_is_in_the_table(mirror: Path, table: Path) -> None:
     assert not [word for word in words for text in texts if word in text]
 
 
-def test_every_oddity_is_in_the_look_alikes(mirror: Path) -> None:
+def test_the_look_alikes_have_every_oddity(mirror: Path) -> None:
     first = pq.read_table(min((mirror / TRACE).glob("*.parquet"))).to_pylist()
     roles = [[message["role"] for message in each["conversation"]] for each in first]
     assert roles[0][-1] == U
@@ -175,7 +176,7 @@ def test_every_oddity_is_in_the_look_alikes(mirror: Path) -> None:
         ([(U, "größe 語 \U0001f600\r\n\0"), (A, "слово")], [(["größe 語 \U0001f600\r\n\0"], "слово")]),
     ],
 )
-def test_what_is_an_answer_and_what_its_input(
+def test_each_answer_has_all_messages_before_it_as_input(
     messages: list[tuple[str, str]], expected: list[Any], mirror: Path, tmp_path: Path
 ) -> None:
     known = Tokenizer.from_file(str(mirror / TRACE / TOKENIZER))
@@ -183,7 +184,7 @@ def test_what_is_an_answer_and_what_its_input(
     def tokens(text: str) -> int:
         return len(known.encode(text).ids)
 
-    # Between others, so that a sum which runs on from one conversation to the next is seen.
+    # Between two others, to detect a sum that continues from one conversation to the next.
     _, found = build_one(tmp_path, mirror, rows(row("first", (U, "x y"), (A, "z")), row("it", *messages), GOOD))
     assert [each[0] for each in found] == ["first", *["it"] * len(expected), "a"]
     assert [each[1:] for each in found if each[0] == "it"] == [
@@ -191,19 +192,19 @@ def test_what_is_an_answer_and_what_its_input(
     ]
 
 
-def test_batches_and_row_groups_change_nothing(
+def test_the_table_does_not_depend_on_batches_and_row_groups(
     mirror: Path, tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversations, "ROWS_AT_ONCE", 3)
     again = tmp_path / "again.parquet"
-    build_file(Archive(ROOT), workload_of(mirror), again, sources_of(mirror))
+    build_file(ARCHIVE, workload_of(mirror), again, sources_of(mirror))
     assert again.read_bytes() == table.read_bytes()
     source = pq.read_table(min((mirror / TRACE).glob("*.parquet")))
     one, other = (build_one(tmp_path, mirror, source, row_group_size=size)[0] for size in (5, 1000))
     assert one.sha256 == other.sha256
 
 
-def test_a_tokenizer_that_cuts_or_pads_counts_all_the_same(mirror: Path, tmp_path: Path) -> None:
+def test_truncation_and_padding_of_the_tokenizer_are_ignored(mirror: Path, tmp_path: Path) -> None:
     expected = build_one(tmp_path, mirror, rows(GOOD, GOOD))[1]
     path = tmp_path / "upstream" / TRACE / TOKENIZER
     changed = json.loads(path.read_text())
@@ -214,12 +215,12 @@ def test_a_tokenizer_that_cuts_or_pads_counts_all_the_same(mirror: Path, tmp_pat
     assert build_one(tmp_path, mirror, rows(GOOD, GOOD))[1] == expected
 
 
-def test_a_file_without_rows(mirror: Path, tmp_path: Path) -> None:
+def test_a_file_without_rows_gives_none(mirror: Path, tmp_path: Path) -> None:
     assert build_one(tmp_path, mirror, rows())[1] == []
 
 
-def test_the_archive_of_look_alikes_builds(archive: Archive, tmp_path: Path) -> None:
-    made = sample_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9", 60, [TRACE])
+def test_an_archive_of_look_alikes_is_built(archive: Archive, tmp_path: Path) -> None:
+    made = make_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9", 60, [TRACE])
     (workload,) = made.select()
     assert {file.role for file in workload.files} == {None, "tokenizer"}
     assert all(file.sha256 for file in workload.files)
@@ -232,7 +233,7 @@ def test_the_archive_of_look_alikes_builds(archive: Archive, tmp_path: Path) -> 
     assert replace(workload, files=(*others, replace(tokenizer, sha256="0" * 64))).digest != workload.digest
 
 
-def test_the_recipe_forbids_to_release_and_to_restore(archive: Archive, table: Path, tmp_path: Path) -> None:
+def test_the_recipe_forbids_releasing_and_restoring(archive: Archive, table: Path, tmp_path: Path) -> None:
     recipe = archive.recipe(TRACE)
     assert recipe.licence["redistribute"] is False
     (workload,) = recipe.workloads
@@ -269,16 +270,16 @@ BAD: dict[str, bytes | pa.Table] = {
     "missing-column": rows(GOOD).drop_columns("conversation"),
     "renamed-column": renamed("conversation_id", "id"),
     "extra-column": rows(GOOD).append_column("tstamp", pa.array([1.5])),
-    "column-twice": rows(GOOD).append_column("model", pa.array(["m"])),
+    "repeated-column": rows(GOOD).append_column("model", pa.array(["m"])),
     "redacted-as-text": with_column("redacted", pa.array(["no"])),
     "conversation-as-text": with_column("conversation", pa.array(["[]"])),
     "messages-renamed": with_column("conversation", pa.array([[{"from": "human", "value": "secret"}]])),
     "another-table": pa.table({"timestamp": [1], "input_length": [2]}),
     "truncated": WHOLE[: len(WHOLE) // 2],
-    "no-end": WHOLE[:-4],
+    "missing-footer": WHOLE[:-4],
     "html": b"<!doctype html>\n<html>Sign in</html>\n",
     "empty": b"",
-    "damaged": WHOLE.replace(b"lorem ipsum", b"\xff" * 11).replace(b"PAR1\x15", b"PAR1\xff"),
+    "corrupt": WHOLE.replace(b"lorem ipsum", b"\xff" * 11).replace(b"PAR1\x15", b"PAR1\xff"),
     "not-utf-8": WHOLE.replace(b"lorem ipsum", b"lorem \xffpsum"),
     "conversation-empty": rows(GOOD, GOOD, row("b")),
     "conversation-null": rows(GOOD, GOOD | {"conversation": None}),
@@ -293,21 +294,21 @@ BAD: dict[str, bytes | pa.Table] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input(case: str, mirror: Path, tmp_path: Path) -> None:
+def test_bad_input_is_refused(case: str, mirror: Path, tmp_path: Path) -> None:
     with pytest.raises(Problem) as caught:
         build_one(tmp_path, mirror, BAD[case])
-    assert "secret" not in str(caught.value), "the text of a gated upstream is not for messages"
+    assert "secret" not in str(caught.value), "messages must not contain text of a gated upstream"
     assert not (tmp_path / "table.parquet").exists()
     assert_golden(f"lmsys/{case}", str(caught.value), root=tmp_path)
 
 
-def test_the_row_is_counted_over_batches(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_counted_across_batches(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversations, "ROWS_AT_ONCE", 2)
     with pytest.raises(Problem, match="row 6, message 2 of its conversation, 'role'"):
         build_one(tmp_path, mirror, rows(*[GOOD] * 5, row("b", (U, "q"), ("bot", "r"))), row_group_size=3)
 
 
-def test_a_tokenizer_that_can_not_be_read(mirror: Path, tmp_path: Path) -> None:
+def test_an_unreadable_tokenizer_is_refused(mirror: Path, tmp_path: Path) -> None:
     (tmp_path / "upstream" / TRACE).mkdir(parents=True)
     (tmp_path / "upstream" / TRACE / TOKENIZER).write_text('{"version": "9.0"}')
     with pytest.raises(BadUse) as caught:
@@ -315,7 +316,7 @@ def test_a_tokenizer_that_can_not_be_read(mirror: Path, tmp_path: Path) -> None:
     assert_golden("lmsys/tokenizer", str(caught.value), root=tmp_path)
 
 
-def test_a_tokenizer_that_is_not_the_pinned_one(mirror: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_with_the_wrong_hash_is_refused(mirror: Path, tmp_path: Path) -> None:
     (tmp_path / TRACE).mkdir()
     for path in (mirror / TRACE).iterdir():
         (tmp_path / TRACE / path.name).write_bytes(path.read_bytes())
@@ -324,16 +325,18 @@ def test_a_tokenizer_that_is_not_the_pinned_one(mirror: Path, tmp_path: Path) ->
     with pytest.raises(
         Problem, match=r"tokenizer\.json could not be had: the mirror.s is not as pinned\n  tried .*\n.*wrong bytes"
     ):
-        build_file(Archive(ROOT), workload, tmp_path / "table.parquet", sources_of(tmp_path))
+        build_file(ARCHIVE, workload, tmp_path / "table.parquet", sources_of(tmp_path))
 
 
-def test_a_recipe_without_a_tokenizer(mirror: Path, tmp_path: Path) -> None:
+def test_a_recipe_without_a_tokenizer_is_refused(mirror: Path, tmp_path: Path) -> None:
     workload = workload_of(mirror)
-    with pytest.raises(BadUse, match="its recipe names no tokenizer"):
-        build_file(Archive(ROOT), replace(workload, files=workload.tables), tmp_path / "t.parquet", sources_of(mirror))
+    with pytest.raises(BadUse, match="the recipe names no tokenizer"):
+        build_file(ARCHIVE, replace(workload, files=workload.tables), tmp_path / "t.parquet", sources_of(mirror))
 
 
-def test_without_the_extra_nothing_is_fetched(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_fetched_without_the_tokenizers_package(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = importlib.metadata.version
 
     def version(name: str) -> str:
@@ -344,7 +347,7 @@ def test_without_the_extra_nothing_is_fetched(mirror: Path, tmp_path: Path, monk
     monkeypatch.setattr(importlib.metadata, "version", version)
     monkeypatch.setattr(Sources, "get", lambda *_: pytest.fail("fetched"))
     with pytest.raises(BadUse) as caught:
-        build_file(Archive(ROOT), workload_of(mirror), tmp_path / "table.parquet", sources_of(mirror))
+        build_file(ARCHIVE, workload_of(mirror), tmp_path / "table.parquet", sources_of(mirror))
     assert_golden("lmsys/without-extra", str(caught.value))
 
 
@@ -353,7 +356,7 @@ def test_without_the_extra_nothing_is_fetched(mirror: Path, tmp_path: Path, monk
 
 @contextmanager
 def gated_hub() -> Iterator[tuple[str, list[str]]]:
-    """A hub that opens its gated files to nobody: its URL, and the tokens it was shown."""
+    """Serve a hub that refuses its gated files to everybody: yield its URL and the tokens it gets."""
     shown: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
@@ -381,7 +384,7 @@ def gated_hub() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("token", ["", "hf_" + "s3cret" * 6])
-def test_gated_without_a_token_that_opens_it(token: str, empty_archive: Archive, tmp_path: Path) -> None:
+def test_gated_files_need_a_token_with_access(token: str, empty_archive: Archive, tmp_path: Path) -> None:
     with gated_hub() as (url, shown):
         done = llm_traces(
             *("build", TRACE, "--accept-unpinned"),
@@ -400,14 +403,14 @@ def test_gated_without_a_token_that_opens_it(token: str, empty_archive: Archive,
     assert not (empty_archive.root / "data").exists() or not any((empty_archive.root / "data").rglob("*.parquet"))
 
 
-def test_offline_says_how_to_get_access(archive: Archive, tmp_path: Path) -> None:
+def test_the_error_when_offline_says_how_to_get_access(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(
         Unavailable, match=r"accept the licence at https://huggingface\.co/datasets/lmsys/lmsys-chat-1m"
     ):
         build_file(archive, archive.select([TRACE])[0], tmp_path / "t", replace(sources_of(tmp_path), mirror=None))
 
 
-def test_the_tokenizer_comes_from_a_model_of_the_hub(
+def test_the_tokenizer_is_fetched_from_a_model_of_the_hub(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []

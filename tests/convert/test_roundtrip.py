@@ -1,4 +1,4 @@
-"""Whole files there and back: any upstream file we can read is written again byte for byte."""
+"""Round trips of whole files: any upstream file that can be read is restored byte for byte."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_trace_archive.convert import restore, write
-from llm_trace_archive.convert.canonicalise import Canonicaliser
-from llm_trace_archive.convert.formats import registry as formats
+from llm_trace_archive.convert import parquet, restore
+from llm_trace_archive.convert.formats import csv as csv_format
+from llm_trace_archive.convert.table import write_table
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.recipe import Rule, UpstreamFile, Workload
 from llm_trace_archive.lock.build import build_file
@@ -34,19 +33,13 @@ TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters=
 ENDS = st.sampled_from(["\n", "\r\n"])
 
 
-def there_and_back(folder: Path, kind: str, rules: list[Rule], content: bytes) -> bytes:
+def round_trip(folder: Path, kind: str, rules: list[Rule], content: bytes) -> bytes:
     path, built = folder / f"upstream.{kind}", folder / "built.parquet"
     path.write_bytes(content)
     file = UpstreamFile("t", path.name, "https://example.org/x", None, None, tuple(rules))
     workload = Workload("t", "w", "T", kind, "request", (file,), {}, {}, (), ())
-    canonicaliser = Canonicaliser(workload, SCHEMA)
-    found = formats.layout(workload, file, path)
-    with write.ParquetSink(built, canonicaliser.schema) as sink:
-        for batch in canonicaliser.table(file, found, formats.batches(workload, file, path, found)):
-            sink.write(batch)
-        layout = found.told()
-        sink.metadata = {"files": [{"name": path.name, "rows": canonicaliser.rows, "layout": layout}]}
-    return b"".join(piece for _, pieces in restore.restored(workload, built) for piece in pieces)
+    write_table(workload, SCHEMA, {path.name: path}, built)
+    return b"".join(piece for _, pieces in restore.restore_files(workload, built) for piece in pieces)
 
 
 CSV_RULES = [
@@ -58,12 +51,12 @@ CSV_RULES = [
 ]
 LINE = TEXT.map(lambda text: text.replace("\r", "").replace("\n", ""))  # no upstream breaks lines within a value
 CSV_ROW = st.tuples(st.integers(0, 10**9), st.just("") | LINE, TOKENS, st.integers(0, 10**6), LINE)
-some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@some
+@one_folder
 @given(st.lists(CSV_ROW, min_size=1, max_size=20), ENDS, st.integers(0, 6), st.sampled_from(["", "end", "end end"]))
-def test_csv(tmp_path: Path, rows: list[Any], end: str, places: int, tail: str) -> None:
+def test_csv_files(tmp_path: Path, rows: list[Any], end: str, places: int, tail: str) -> None:
     """Numbers with any decimals, empty fields, quotes and commas in quotes, line ends, last newline."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator=end)
@@ -71,7 +64,7 @@ def test_csv(tmp_path: Path, rows: list[Any], end: str, places: int, tail: str) 
     for time, session, tokens, rate, model in rows:
         writer.writerow([f"{time / 10**places:.{places}f}", session, tokens, repr(rate / 8), f" {model}"])
     content = text.getvalue().removesuffix(end) + tail.replace("end", end).replace(" ", "")
-    assert there_and_back(tmp_path, "csv", CSV_RULES, content.encode()) == content.encode()
+    assert round_trip(tmp_path, "csv", CSV_RULES, content.encode()) == content.encode()
 
 
 JSON_RULES = [
@@ -86,9 +79,9 @@ IDS = st.lists(st.integers(0, 2**62), max_size=5)
 JSON_ROW = st.tuples(st.integers(0, 10**12), TOKENS, TEXT, IDS, IDS, TEXT)
 
 
-@some
+@one_folder
 @given(st.lists(JSON_ROW, min_size=1, max_size=20), st.sampled_from(["", "\n", "\n\n"]), st.booleans())
-def test_json_lines(tmp_path: Path, rows: list[Any], tail: str, as_text: bool) -> None:
+def test_json_lines_files(tmp_path: Path, rows: list[Any], tail: str, as_text: bool) -> None:
     """Nested objects, escapes, empty lists, times as numbers or as text, last newline or blank line."""
     lines = []
     for time, tokens, session, first, second, model in rows:
@@ -99,47 +92,20 @@ def test_json_lines(tmp_path: Path, rows: list[Any], tail: str, as_text: bool) -
         shown = str(stamp) if as_text else stamp
         lines.append(json.dumps({"timestamp": shown, "session": session, "count": count, "model": model}))
     content = "\n".join(lines) + tail
-    assert there_and_back(tmp_path, "jsonl", JSON_RULES, content.encode()) == content.encode()
+    assert round_trip(tmp_path, "jsonl", JSON_RULES, content.encode()) == content.encode()
 
 
-def test_a_file_of_many_blocks_and_row_groups(tmp_path: Path) -> None:
+def test_a_file_with_many_blocks_and_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 5000)
+    monkeypatch.setattr(restore, "BATCH_ROWS", 700)
     rules = [Rule("arrival_us", "t", unit="ms"), Rule("input_tokens", "n")]
-    content = b"t,n\n" + b"".join(b"%d,%d\n" % (n, n % 7) for n in range(1_200_000))
-    assert there_and_back(tmp_path, "csv", rules, content) == content
-    groups = pq.read_metadata(tmp_path / "built.parquet")
-    assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [524_288, 524_288, 151_424]
+    content = b"t,n\n" + b"".join(b"%d,%d\n" % (n, n % 7) for n in range(12_000))
+    assert round_trip(tmp_path, "csv", rules, content) == content
+    assert pq.read_metadata(tmp_path / "built.parquet").num_row_groups == 3
 
 
-@pytest.mark.parametrize("sizes", [[1, 2, 3], [70_000, 1, 600_000], [671_000]])
-def test_bytes_do_not_depend_on_the_batches(tmp_path: Path, sizes: list[int]) -> None:
-    rows = 600_000
-    table = pa.table(
-        {
-            "model": pa.array(["b", "a", None] * (rows // 3)),
-            "hash_ids": pa.array([list(range(n % 40)) for n in range(rows)], pa.list_(pa.int64())),
-        }
-    )
-    schema = pa.schema([("model", pa.dictionary(pa.int32(), pa.string())), ("hash_ids", pa.list_(pa.int64()))])
-    digests = set()
-    for name, pattern in (("one", [rows]), ("many", sizes)):
-        start, turn = 0, 0
-        with write.ParquetSink(tmp_path / name, schema) as sink:
-            while start < rows:
-                part = table.slice(start, pattern[turn % len(pattern)] if turn < 50 else rows).combine_chunks()
-                for batch in part.to_batches():
-                    sink.write(
-                        pa.RecordBatch.from_arrays(
-                            [batch.column(0).dictionary_encode(), batch.column(1)], schema=schema
-                        )
-                    )
-                start, turn = start + part.num_rows, turn + 1
-        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
-    assert len(digests) == 1
-    metadata = pq.read_metadata(tmp_path / "one")
-    assert metadata.num_row_groups == 3, "4 million ids a group"
-
-
-def test_every_real_file_comes_back(archive: Archive, mirror: Path, tmp_path: Path) -> None:
+def test_every_real_file_is_restored(archive: Archive, mirror: Path, tmp_path: Path) -> None:
     """sha256 of every upstream table in the mirror, restored, equals its pin."""
     sources, files = Sources(cache=tmp_path / "cache", mirror=str(mirror), offline=True), 0
     for workload in archive.select():
@@ -147,7 +113,7 @@ def test_every_real_file_comes_back(archive: Archive, mirror: Path, tmp_path: Pa
             continue
         part = tmp_path / "part.parquet"
         build_file(archive, workload, part, sources)
-        for file, pieces in restore.restored(workload, part):
+        for file, pieces in restore.restore_files(workload, part):
             hashed = hashlib.sha256()
             for piece in pieces:
                 hashed.update(piece)

@@ -1,10 +1,11 @@
-"""Sessions of WEKA's trace, there and back; lists of files, and pins that are git blob ids."""
+"""Round trips of WEKA's sessions; lists of files, and pins that are git blob ids."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +19,13 @@ import zstandard
 
 from llm_trace_archive.checks.figures import STATISTICS, session_hits
 from llm_trace_archive.convert import restore
+from llm_trace_archive.convert.parquet import read_parts
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUpstream, BadUse, Unavailable
 from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.core.recipe import UpstreamFile, Workload
 from llm_trace_archive.core.table import Table
-from llm_trace_archive.demo.lookalikes import sample_archive
+from llm_trace_archive.demo.lookalikes import make_archive
 from llm_trace_archive.lock import describe
 from llm_trace_archive.lock.build import build, build_file
 from llm_trace_archive.upstream import http as download
@@ -34,11 +36,11 @@ from support.programs import ROOT
 
 NAME = "weka-claude-code"
 REAL = 739
-EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # what git calls a file without content
+EMPTY_BLOB = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # git's id of an empty file
 
 
 def requests_of(session: dict[str, Any]) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any]]]:
-    """Each request after its sub-agent, if it has one."""
+    """Yield each request with its sub-agent, or with None."""
     for each in session["requests"]:
         if each["type"] == "subagent":
             yield from ((each, request) for request in each["requests"])
@@ -49,8 +51,8 @@ def requests_of(session: dict[str, Any]) -> Iterator[tuple[dict[str, Any] | None
 class Weka:
     """An archive of look-alikes of this trace alone, and the folder of its upstream files."""
 
-    def __init__(self, root: Path, rows: int) -> None:
-        self.archive = sample_archive(Archive(ROOT), root / "made", root / "mirror", "http://127.0.0.1:9", rows, [NAME])
+    def __init__(self, root: Path) -> None:
+        self.archive = Archive(root / "archive")
         self.files = root / "mirror" / NAME
         self.sources = Sources(root / "cache", mirror=str(root / "mirror"), offline=True)
         self.built = root / "built.parquet"
@@ -63,7 +65,7 @@ class Weka:
         return [json.loads(path.read_bytes()) for path in sorted(self.files.iterdir())]
 
     def change(self, name: str, content: bytes) -> None:
-        """Give a file another content, and its list the new pin."""
+        """Replace a file's content, and its pin in the list."""
         path, listed = self.files / name, self.archive.root / f"recipes/{NAME}.tsv"
         old = hash_file(path, "git_blob")[0]
         path.write_bytes(content)
@@ -75,16 +77,30 @@ class Weka:
         return pq.read_table(self.built)
 
     def restored(self) -> dict[str, bytes]:
-        return {each.name: b"".join(pieces) for each, pieces in restore.restored(self.workload, self.built)}
+        return {each.name: b"".join(pieces) for each, pieces in restore.restore_files(self.workload, self.built)}
+
+
+def make_weka(root: Path, rows: int) -> Weka:
+    make_archive(Archive(ROOT), root / "archive", root / "mirror", "http://127.0.0.1:9", rows, [NAME])
+    return Weka(root)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small Weka; don't change it, copy it."""
+    root = tmp_path_factory.mktemp("weka")
+    make_weka(root, 60)
+    return root
 
 
 @pytest.fixture
-def weka(tmp_path: Path) -> Weka:
-    return Weka(tmp_path, 60)
+def weka(small: Path, tmp_path: Path) -> Weka:
+    shutil.copytree(small, tmp_path, dirs_exist_ok=True)
+    return Weka(tmp_path)
 
 
-def test_files_come_back_wherever_batches_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weka = Weka(tmp_path, 2000)
+def test_files_are_restored_wherever_batches_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weka = make_weka(tmp_path, 1000)
     table = weka.build()
     originals = {path.name: path.read_bytes() for path in weka.files.iterdir()}
     assert len(originals) > 10
@@ -93,12 +109,12 @@ def test_files_come_back_wherever_batches_end(tmp_path: Path, monkeypatch: pytes
         ("api_time",), ("api_time", "ttft"), (),
     }  # fmt: skip
     assert weka.restored() == originals
-    monkeypatch.setattr(restore, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(restore, "BATCH_ROWS", 7)
     assert weka.restored() == originals
     assert len(table) == sum(len(list(requests_of(session))) for session in weka.sessions())
 
 
-def test_rows_are_the_requests_in_the_order_of_the_document(weka: Weka) -> None:
+def test_rows_are_the_requests_in_document_order(weka: Weka) -> None:
     rows = weka.build().to_pylist()
     expected = [(session, *each) for session in weka.sessions() for each in requests_of(session)]
     turns: dict[str, int] = {}
@@ -131,17 +147,17 @@ def test_rows_are_the_requests_in_the_order_of_the_document(weka: Weka) -> None:
     assert any(row["agent_id"] and row["agent_duration_us"] is None for row in rows)
 
 
-def test_totals_that_are_no_sums_come_back_too(weka: Weka) -> None:
+def test_totals_that_are_not_sums_are_restored(weka: Weka) -> None:
     session = weka.sessions()[0]
     session["totals"] |= {"subagent_count": 7, "remark": "é"}
     content = json.dumps(session, separators=(",", ":")).encode()
     weka.change("trace_0001.json", content)
     weka.build()
     assert weka.restored()["trace_0001.json"] == content
-    assert [each.layout.tail != "" for each in restore.held_files(weka.built)][:2] == [True, False]
+    assert [each.layout.tail != "" for each in read_parts(weka.built)][:2] == [True, False]
 
 
-def test_the_lock_holds_the_list_not_its_files(weka: Weka) -> None:
+def test_the_lock_names_the_list_not_its_files(weka: Weka) -> None:
     built = build(weka.archive, weka.workload, weka.sources)
     package = describe.describe(weka.archive, [built])
     (resource,) = package["resources"]
@@ -166,12 +182,12 @@ def test_the_lock_holds_the_list_not_its_files(weka: Weka) -> None:
     ]
 
 
-def test_restoring_is_checked_against_the_blob_ids(weka: Weka) -> None:
+def test_restored_files_are_checked_against_their_blob_ids(weka: Weka) -> None:
     build(weka.archive, weka.workload, weka.sources)
     content = (weka.files / "trace_0002.json").read_bytes()
     weka.change("trace_0002.json", content.replace(b'"out":', b'"out":1', 1))
     with pytest.raises(
-        BadUpstream, match=r"what was restored is not trace_0002.json\n  expected  git blob [0-9a-f]{40}"
+        BadUpstream, match=r"the restored trace_0002.json has the wrong hash\n  expected  git blob [0-9a-f]{40}"
     ):
         list(restore.restore_to(weka.archive, weka.workload, weka.archive.root / "out"))
 
@@ -186,22 +202,17 @@ def agent(session: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def swapped(session: dict[str, Any]) -> None:
-    ids = request(session).pop("hash_ids")
-    request(session)["hash_ids"] = ids
-
-
-# What is done to the first session: to its object, or to its text.
+# Changes of the first session: of its object, or of its text.
 WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "unknown-key": lambda session: request(session).update(cost=1),
     "missing-key": lambda session: request(session).pop("out"),
     "unknown-key-of-the-session": lambda session: session.update(date="2026-01-01"),
     "unknown-key-of-an-agent": lambda session: agent(session).update(cost=1),
-    "keys-in-another-order": swapped,
-    "text-in-a-number": lambda session: request(session).update({"in": "640"}),
-    "whole-seconds": lambda session: request(session).update(t=0),
+    "keys-in-another-order": lambda session: request(session).update(hash_ids=request(session).pop("hash_ids")),
+    "text-for-a-number": lambda session: request(session).update({"in": "640"}),
+    "integer-seconds": lambda session: request(session).update(t=0),
     "nan": lambda session: request(session).update(t=float("nan")),
-    "true-in-a-number": lambda session: request(session).update({"in": True}),
+    "true-for-a-number": lambda session: request(session).update({"in": True}),
     "null": lambda session: request(session).update({"in": None}),
     "negative-tokens": lambda session: request(session).update({"in": -1}),
     "text-among-ids": lambda session: request(session).update(hash_ids=[1, "2"]),
@@ -210,26 +221,26 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "another-scope": lambda session: session.update(hash_id_scope="global"),
     "no-requests": lambda session: session.update(requests=[]),
     "agent-without-requests": lambda session: agent(session).update(requests=[]),
-    "agent-within-an-agent": lambda session: agent(session)["requests"].insert(0, dict(agent(session), requests=[])),
-    "requests-that-are-none": lambda session: session["requests"].insert(0, 5),
+    "nested-agent": lambda session: agent(session)["requests"].insert(0, dict(agent(session), requests=[])),
+    "requests-not-objects": lambda session: session["requests"].insert(0, 5),
 }
 WRONG_TEXT: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda text: text[:2000],
     "with-spaces": lambda text: text.replace(b",", b", "),
-    "with-a-newline": lambda text: text + b"\n",
-    "a-key-twice": lambda text: text.replace(b'"out":', b'"out":1,"out":', 1),
-    "a-number-spelled-otherwise": lambda text: text.replace(b'"t":0.0', b'"t":0.00', 1),
+    "trailing-newline": lambda text: text + b"\n",
+    "repeated-key": lambda text: text.replace(b'"out":', b'"out":1,"out":', 1),
+    "number-in-another-format": lambda text: text.replace(b'"t":0.0', b'"t":0.00', 1),
     "beyond-the-microsecond": lambda text: text.replace(b'"t":0.0,', b'"t":0.0000001,', 1),
     "nested-too-deep": lambda text: b"[" * 200_000,
     "empty-file": lambda text: b"",
-    "a-list": lambda text: b"[]",
+    "list-for-an-object": lambda text: b"[]",
     "html": lambda text: servers.HTML,
     "not-utf-8": lambda text: b'{"id":"\xff\xfe"}',
 }
 
 
 @pytest.mark.parametrize("case", [*WRONG, *WRONG_TEXT])
-def test_refused_by_file_and_place(case: str, weka: Weka) -> None:
+def test_a_bad_session_is_refused_by_file_and_place(case: str, weka: Weka) -> None:
     path = weka.files / "trace_0001.json"
     if case in WRONG:
         session = json.loads(path.read_bytes())
@@ -243,7 +254,7 @@ def test_refused_by_file_and_place(case: str, weka: Weka) -> None:
     assert not weka.built.exists()
 
 
-def test_a_wrong_file_in_the_mirror_is_told(weka: Weka, tmp_path: Path) -> None:
+def test_a_wrong_file_in_the_mirror_is_reported(weka: Weka, tmp_path: Path) -> None:
     path = weka.files / "trace_0001.json"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(Unavailable) as caught:
@@ -260,7 +271,7 @@ def blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def test_the_id_is_git_s_own(tmp_path: Path) -> None:
+def test_the_blob_id_is_the_one_git_computes(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert hash_file(tmp_path / "empty", "git_blob") == (EMPTY_BLOB, 0)
 
@@ -291,21 +302,21 @@ WRONG_LISTS = {
     "no-files": "name\tgit_blob\n",
     "empty": "",
     "not-a-hash": "name\tgit_blob\ntrace_0001.json\tmain\n",
-    "a-path": f"name\tgit_blob\n../{LINE}",
-    "a-name-twice": f"name\tgit_blob\n{LINE}{LINE}",
+    "path-as-name": f"name\tgit_blob\n../{LINE}",
+    "repeated-name": f"name\tgit_blob\n{LINE}{LINE}",
     "not-ascii": f"name\tgit_blob\né{LINE}",
 }
 
 
 @pytest.mark.parametrize("case", WRONG_LISTS)
-def test_wrong_lists_are_refused_by_line(case: str, empty_archive: Archive) -> None:
+def test_a_wrong_list_is_refused_by_line(case: str, empty_archive: Archive) -> None:
     (empty_archive.root / f"recipes/{NAME}.tsv").write_text(WRONG_LISTS[case], encoding="utf-8")
     with pytest.raises(BadUse) as caught:
         empty_archive.recipe(NAME)
     assert_golden(f"weka/list-{case}", str(caught.value))
 
 
-def test_a_recipe_names_its_files_or_their_list(empty_archive: Archive) -> None:
+def test_a_recipe_names_either_its_files_or_their_list(empty_archive: Archive) -> None:
     path = empty_archive.root / f"recipes/{NAME}.toml"
     text = path.read_text()
     line = f'files_from = "{NAME}.tsv"\n'
@@ -323,7 +334,7 @@ def test_a_recipe_names_its_files_or_their_list(empty_archive: Archive) -> None:
 # -- hit ratios -------------------------------------------------------------------------------------------------------
 
 
-def test_hits_are_those_of_the_prompt_before_in_the_same_conversation(tmp_path: Path) -> None:
+def test_hits_count_only_the_previous_prompt_of_the_same_conversation(tmp_path: Path) -> None:
     rows = [
         ("a", None, [1, 2]), ("a", None, [1, 2, 3, 4]), ("a", "agent", [9]), ("a", None, [1, 5, 3]),
         ("a", "agent", [9, 8]), ("b", None, [1, 2]), ("c", None, []),
@@ -342,7 +353,7 @@ def test_hits_are_those_of_the_prompt_before_in_the_same_conversation(tmp_path: 
 
 @pytest.fixture(scope="module")
 def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A mirror with every tenth of the real files."""
+    """A mirror with every tenth real file."""
     packed = mirror.parent / "weka" / "traces-710-of-739.tar.zst"
     if not packed.exists():
         pytest.skip(f"real sessions: no {packed}")
@@ -360,8 +371,8 @@ def real(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.parent
 
 
-def test_real_files_come_back(archive: Archive, real: Path, tmp_path: Path) -> None:
-    """Only the recipe's pins are left to prove here: no file is built that is not as pinned, or does not come back."""
+def test_real_files_are_restored(archive: Archive, real: Path, tmp_path: Path) -> None:
+    """The build itself proves the pins and the round trip."""
     whole = archive.recipe(NAME).workload("requests")
     assert len(whole.files) == REAL
     files = tuple(file for file in whole.files if (real / NAME / file.name).exists())

@@ -1,4 +1,4 @@
-"""An archive of look-alikes: recipes of the real ones, pins of the made files."""
+"""An archive of look-alikes: the recipes of the real archive, the pins of the generated files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
-from llm_trace_archive.demo.lookalikes import sample_archive, sampled, write_upstream
+from llm_trace_archive.demo.lookalikes import make_archive, sample_traces, write_upstream
 
 
-def test_unknown_trace(tmp_path: Path) -> None:
+def test_an_unknown_trace_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadUse, match="no look-alikes") as error:
         write_upstream("burst", tmp_path)
     assert "burstgpt" in error.value.details["there are"]
@@ -22,9 +22,12 @@ def comments(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines() if line.startswith("#")]
 
 
-def test_archive_of_look_alikes(archive: Archive, tmp_path: Path) -> None:
-    made = sample_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9/", rows=50)
-    assert list(made.recipes) == [n for n, each in archive.recipes.items() if (each.derived_from or n) in sampled()]
+def test_the_archive_has_the_recipes_with_pins_of_the_look_alikes(archive: Archive, tmp_path: Path) -> None:
+    made = make_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9/", rows=50)
+    known = sample_traces()
+    assert list(made.recipes) == [
+        name for name, each in archive.recipes.items() if (each.derived_from or name) in known
+    ]
     for name, recipe in made.recipes.items():
         assert recipe.synthetic
         assert recipe.title.endswith("(synthetic look-alike)")
@@ -53,11 +56,11 @@ def test_archive_of_look_alikes(archive: Archive, tmp_path: Path) -> None:
     }
 
 
-def test_archive_of_chosen_traces(archive: Archive, tmp_path: Path) -> None:
-    made = sample_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9", 20, ["kavier"])
+def test_an_archive_of_chosen_traces(archive: Archive, tmp_path: Path) -> None:
+    made = make_archive(archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9", 20, ["kavier"])
     assert list(made.recipes) == ["kavier"]
     with pytest.raises(BadUse, match="not empty"):
-        sample_archive(archive, made.root, tmp_path / "mirror", "http://127.0.0.1:9")
-    with pytest.raises(BadUse, match="no recipe with look-alikes"):
-        sample_archive(archive, tmp_path / "other", tmp_path / "mirror", "http://127.0.0.1:9", traces=["nothing"])
+        make_archive(archive, made.root, tmp_path / "mirror", "http://127.0.0.1:9")
+    with pytest.raises(BadUse, match="has no recipe with look-alikes"):
+        make_archive(archive, tmp_path / "other", tmp_path / "mirror", "http://127.0.0.1:9", traces=["nothing"])
     assert not (tmp_path / "other").exists()

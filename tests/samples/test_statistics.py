@@ -1,4 +1,4 @@
-"""The look-alikes show the known oddities and the published statistics of their upstreams."""
+"""The look-alikes have the known oddities and the published statistics of their upstreams."""
 
 from __future__ import annotations
 
@@ -14,18 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm_trace_archive.demo.lookalikes import sample, sampled, write_upstream
+from llm_trace_archive.demo.lookalikes import load_sample, sample_traces, write_upstream
 
 ROWS = 6000
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Look-alikes of every trace."""
-    made = tmp_path_factory.mktemp("look-alikes")
-    for trace in sampled():
-        write_upstream(trace, made, ROWS)
-    return made
 
 
 def content(path: Path) -> str:
@@ -50,7 +41,7 @@ def column(path: Path, name: str) -> np.ndarray:
     return np.array(values, float)
 
 
-def times(path: Path) -> list[Any]:
+def arrivals(path: Path) -> list[Any]:
     if path.suffix == ".jsonl":
         return [float(each["timestamp"]) for each in records(path)]
     found = table(path)[next(iter(table(path)))]
@@ -61,13 +52,13 @@ def times(path: Path) -> list[Any]:
     "name",
     [
         f"{trace}/{name}"
-        for trace in sampled()
-        for name, shape in sample(trace).SHAPES.items()
+        for trace in sample_traces()
+        for name, shape in load_sample(trace).SHAPES.items()
         if re.search("imes?tamp", shape.line + shape.header, re.I)
     ],
 )
 def test_arrivals_are_in_order(name: str, folder: Path) -> None:
-    found = times(folder / name)
+    found = arrivals(folder / name)
     assert len(found) > 100
     resets = sum(b < a for a, b in pairwise(found))
     assert resets == (1 if name.startswith("ragpulse") else 0)
@@ -75,7 +66,7 @@ def test_arrivals_are_in_order(name: str, folder: Path) -> None:
         assert len(set(found)) == len(found)
 
 
-def test_azure_2024_leaves_out_fractions_of_zero(folder: Path, tmp_path: Path) -> None:
+def test_azure_2024_omits_fractions_of_zero(folder: Path, tmp_path: Path) -> None:
     write_upstream("azure-2024", tmp_path, 10)
     for at in (tmp_path, folder):
         for name in ("code", "conv"):
@@ -84,14 +75,14 @@ def test_azure_2024_leaves_out_fractions_of_zero(folder: Path, tmp_path: Path) -
             assert 0 < whole < text.count("\n") / 2
 
 
-def test_gzip_keeps_the_name(folder: Path) -> None:
+def test_gzip_files_have_their_name_and_no_time(folder: Path) -> None:
     data = (folder / "azure-lmm-2025/AzureLMMInferenceTrace_multimodal.csv.gz").read_bytes()
     assert data[4:8] == b"\0\0\0\0"  # no time
     assert data[10:].startswith(b"AzureLMMInferenceTrace_multimodal.csv\0")
 
 
 @pytest.mark.parametrize(("number", "share"), [(1, 0.0178), (2, 0.0192), (3, 0.0726)])
-def test_burstgpt_failures(number: int, share: float, folder: Path) -> None:
+def test_burstgpt_has_the_published_shares_of_failures(number: int, share: float, folder: Path) -> None:
     path = folder / f"burstgpt/BurstGPT_{number}.csv"
     request, response, total = (column(path, f"{each} tokens") for each in ("Request", "Response", "Total"))
     assert (request + response == total).all()
@@ -101,7 +92,7 @@ def test_burstgpt_failures(number: int, share: float, folder: Path) -> None:
     assert (request[response > 0] > 0).all()
 
 
-def test_burstgpt_sessions(tmp_path: Path) -> None:
+def test_burstgpt_has_the_published_sessions(tmp_path: Path) -> None:
     write_upstream("burstgpt", tmp_path, 100_000)
     found = table(tmp_path / "burstgpt/BurstGPT_3.csv")
     turns = Counter(each for each in found["Session ID"] if each)
@@ -111,15 +102,15 @@ def test_burstgpt_sessions(tmp_path: Path) -> None:
     assert Counter(found["Model"])["GPT-4"] == pytest.approx(14787, rel=0.1)
 
 
-def test_burstgpt_ramp(tmp_path: Path) -> None:
+def test_burstgpt_has_the_published_ramp(tmp_path: Path) -> None:
     write_upstream("burstgpt", tmp_path, 60_000)
     at = column(tmp_path / "burstgpt/BurstGPT_1.csv", "Timestamp")
     rate = [((at >= a * 180) & (at < b * 180)).sum() / (b - a) for a, b in ((0, 400), (4550, 4950))]
     assert 50 < rate[1] / rate[0] < 200
 
 
-def blocks_are_dense(rows: list[dict[str, Any]], block: int) -> float:
-    """The share of blocks seen before, after a check that ids are dense in the order of their first appearance."""
+def share_of_known_blocks(rows: list[dict[str, Any]], block: int) -> float:
+    """Check that ids are dense by first appearance; return the share of blocks seen before."""
     next_id = hits = total = 0
     for row in rows:
         ids = row["hash_ids"]
@@ -137,12 +128,12 @@ def blocks_are_dense(rows: list[dict[str, Any]], block: int) -> float:
      ("qwen-bailian/qwen_traceB_blksz_16", 0.542), ("qwen-bailian/qwen_coder_blksz_16", 0.664),
      ("qwen-bailian/qwen_thinking_blksz_16", 0.462)],
 )  # fmt: skip
-def test_shared_blocks(name: str, ratio: float, folder: Path) -> None:
+def test_prompts_share_the_published_part_of_their_blocks(name: str, ratio: float, folder: Path) -> None:
     rows = records(folder / f"{name}.jsonl")
-    assert blocks_are_dense(rows, 512 if name.startswith("mooncake") else 16) == pytest.approx(ratio, abs=0.08)
+    assert share_of_known_blocks(rows, 512 if name.startswith("mooncake") else 16) == pytest.approx(ratio, abs=0.08)
 
 
-def test_mooncake_steps_and_first_block(folder: Path) -> None:
+def test_mooncake_arrives_in_steps_and_shares_the_first_block(folder: Path) -> None:
     rows = records(folder / "mooncake/conversation_trace.jsonl")
     steps = np.diff(sorted({row["timestamp"] for row in rows}))
     assert set(steps.tolist()) <= set(range(2997, 3004))
@@ -152,7 +143,7 @@ def test_mooncake_steps_and_first_block(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["traceA", "thinking", "coder"])
-def test_qwen_chats(name: str, folder: Path) -> None:
+def test_qwen_turns_extend_their_parents(name: str, folder: Path) -> None:
     rows = records(folder / f"qwen-bailian/qwen_{name}_blksz_16.jsonl")
     by_id = {row["chat_id"]: row for row in rows}
     assert max(row["turn"] for row in rows) > 3
@@ -166,12 +157,12 @@ def test_qwen_chats(name: str, folder: Path) -> None:
             assert row["hash_ids"][full] != parent["hash_ids"][full]
 
 
-def test_qwen_types(folder: Path) -> None:
+def test_qwen_has_the_published_types(folder: Path) -> None:
     for name, types in (("traceA", {"text", "search", "image", "file"}), ("traceB", {"api", "text"})):
         assert {row["type"] for row in records(folder / f"qwen-bailian/qwen_{name}_blksz_16.jsonl")} == types
 
 
-def test_ragpulse_components(folder: Path) -> None:
+def test_ragpulse_prompts_consist_of_components(folder: Path) -> None:
     lengths: dict[int, int] = {}
     kinds: dict[str, set[int]] = {}
     for name in ("1_sys_prompt", "2_passages", "3_history", "4_user_input", "5_web_search"):
@@ -190,21 +181,21 @@ def test_ragpulse_components(folder: Path) -> None:
     assert any(row["hash_ids"]["web_search"] for row in rows)
 
 
-def test_ragpulse_weeks_and_sessions(folder: Path) -> None:
+def test_ragpulse_has_two_weeks_and_a_session_across_both(folder: Path) -> None:
     rows = records(folder / "ragpulse/0_trace.jsonl")
     at = [int(row["timestamp"]) for row in rows]
     reset = next(n for n in range(1, len(at)) if at[n] < at[n - 1])
     assert (at[0], at[reset - 1], at[reset], at[-1]) == (82, 604453, 0, 604603)
     assert reset / len(rows) == pytest.approx(3800 / 7106, abs=0.01)
     names = [row["session_id"] for row in rows]
-    assert names[reset - 1] == names[reset]  # one goes on over the reset
+    assert names[reset - 1] == names[reset]  # one session spans the reset
     assert {"123", "python_tester"} <= set(names[:reset])
     turns = Counter(names)
     assert np.mean(list(turns.values())) == pytest.approx(1.78, abs=0.25)
     assert all(re.fullmatch(r"175[78]\d{9}-[0-9a-z]{12}", name) for name in names[reset:])
 
 
-def test_kavier_figures_follow_from_each_other(folder: Path) -> None:
+def test_kavier_throughput_follows_from_tokens_and_latency(folder: Path) -> None:
     for name, asked in (("prefill", "requested_response_size"), ("decode", "requested_length")):
         path = folder / f"kavier/raw_{name}.csv"
         tokens = column(path, asked) + column(path, "response_size")
@@ -241,7 +232,7 @@ AZURE_IN, AZURE_OUT = "ContextTokens", "GeneratedTokens"
         ("ragpulse/0_trace.jsonl", "output_length", 283, 234),
     ],
 )
-def test_tokens_are_near_the_published_ones(
+def test_tokens_have_nearly_the_published_mean_and_median(
     name: str, of: str, mean: float, median: float | None, folder: Path
 ) -> None:
     found = column(folder / name, of)

@@ -1,7 +1,7 @@
-"""How much of a trace a prefix cache would have served: hit ratios from the prefix-block ids of its requests.
+"""Prefix reuse: the hit ratios of prefix caches, computed exactly from the prefix-block ids of a trace's requests.
 
-Two compiled passes over the trace give them exactly: one numbers the blocks, the other replays them on a single LRU
-stack that answers for every capacity at once.
+Two compiled passes over the trace: one numbers the blocks, the other replays them on one LRU stack, which gives the
+hits of every capacity at once.
 """
 
 from __future__ import annotations
@@ -21,46 +21,47 @@ import pyarrow.compute as pc
 _Array: TypeAlias = npt.NDArray[Any]
 
 _MOST_DISTINCT = 2**31 - 1  # what an int32 can number
-_SCRAMBLE = 0x2545F4914F6CDD1D  # odd, to lose no bit; below 2**63, for numba makes int64 * uint64 a float
+_SCRAMBLE = 0x2545F4914F6CDD1D  # odd, to lose no bit; below 2**63, because numba makes int64 * uint64 a float
 _FIRST_SLOTS = 2**16
 
 
 @dataclass(frozen=True)
 class PrefixReuse:
-    """Hit ratios of one trace, from 0 to 1; all of them 0 for a trace without blocks."""
+    """The hit ratios of a trace, from 0 to 1; all are 0 for a trace without blocks."""
 
     blocks: int
-    """Blocks of all requests, every occurrence counted."""
+    """Blocks of all requests, counting every occurrence."""
     distinct: int
-    """Different blocks among them."""
+    """Distinct blocks among them."""
     unlimited: float
     """Hit ratio of a cache that never evicts."""
     lru: dict[float, float]
-    """Hit ratio of an LRU cache, by its capacity as a share of the distinct blocks."""
+    """Hit ratios of LRU caches, by their capacity as a share of the distinct blocks."""
 
 
 def hit_ratios(
     hash_ids: pa.ChunkedArray | Iterable[pa.ListArray | pa.LargeListArray], shares: Sequence[float] = ()
 ) -> PrefixReuse:
-    """Prefix-cache hit ratios of a trace, without a limit and under LRU; exact.
+    """Return the prefix-cache hit ratios of a trace, for an unlimited cache and for LRU caches.
 
-    `hash_ids` holds one list<int64> or large_list<int64> per request, in the order of arrival: the ids of its prefix
-    blocks from front to back, any 64-bit numbers. A null list is a request without blocks. The chunks of an iterable
-    are read once, and none is kept. `shares` are LRU capacities, as shares (0 to 1) of the trace's distinct blocks.
+    hash_ids  one list<int64> or large_list<int64> per request, in the order of arrival: the ids of its prefix blocks
+              from front to back, any 64-bit numbers. A null list is a request without blocks. The chunks of an
+              iterable are read once, and none is kept.
+    shares    LRU capacities, as shares (0 to 1) of the trace's distinct blocks
 
-    A request hits its leading blocks, up to the first that is absent from the cache as it was before the request.
-    Then its blocks are touched or inserted front to back, while the least recently used leave a full cache. A ratio is
-    hit blocks / blocks, over all requests; a capacity is floor(share * distinct) blocks, with the share taken as the
-    decimal number it is written as (0.29 of 100 blocks are 29, although the double 0.29 is a little less). One LRU
-    stack answers for all capacities, as a smaller LRU cache holds a part of a larger one at any time: Mattson et al.,
-    "Evaluation techniques for storage hierarchies", IBM Systems Journal 9(2), 1970.
+    A request hits its leading blocks, up to the first that is not in the cache before the request. Then its blocks are
+    touched or inserted from front to back, and a full cache evicts the least recently used. A ratio is hit blocks /
+    blocks over all requests. A capacity is floor(share * distinct) blocks, where the share is the decimal number as
+    written: 0.29 of 100 blocks are 29, although the double 0.29 is a little less. One LRU stack serves all capacities,
+    because a smaller LRU cache is always a subset of a larger one: Mattson et al., "Evaluation techniques for storage
+    hierarchies", IBM Systems Journal 9(2), 1970.
 
-    Raises ValueError for a share not from 0 to 1 or a null inside a list, TypeError for other types than the above,
-    OverflowError for more than 2**31 - 1 distinct blocks.
+    Raises ValueError for a share outside 0 to 1 or a null inside a list, TypeError for other types, OverflowError for
+    more than 2**31 - 1 distinct blocks.
     """
     for share in shares:
         if not 0 <= share <= 1:
-            raise ValueError(f"a capacity is a share of the distinct blocks, from 0 to 1, not {share}")
+            raise ValueError(f"a capacity must be a share of the distinct blocks, from 0 to 1, not {share}")
 
     trace, distinct = _numbered(hash_ids.iterchunks() if isinstance(hash_ids, pa.ChunkedArray) else hash_ids)
     capacity = {share: math.floor(Fraction(str(share)) * distinct) for share in shares}
@@ -76,17 +77,14 @@ def hit_ratios(
 
 
 class Numbering:
-    """Numbers ids, any 64-bit numbers, from 0 in the order of first appearance, over as many arrays as are given.
-
-    `distinct` ids are numbered so far. Raises OverflowError for more than 2**31 - 1 of them.
-    """
+    """Numbers ids (any 64-bit numbers) from 0 by first appearance, across arrays; `distinct` are known so far."""
 
     def __init__(self) -> None:
         self.distinct = 0
         self._keys, self._slots = _table(_FIRST_SLOTS)
 
     def __call__(self, ids: _Array) -> _Array:
-        """The numbers (int32) of ids (int64)."""
+        """Return the numbers (int32) of ids (int64). Raises OverflowError for more than 2**31 - 1 distinct ones."""
         number, _ = _compiled()
         numbers = np.empty(len(ids), np.int32)
         done = 0
@@ -96,16 +94,16 @@ class Numbering:
                 return numbers
             if self.distinct == _MOST_DISTINCT:
                 raise OverflowError(f"more than {_MOST_DISTINCT} distinct blocks")
-            # Numbered again in their order, the known ids get the numbers they have.
+            # Numbering the known ids again, in their order, gives them the same numbers.
             known, (self._keys, self._slots) = self._keys, _table(2 * len(self._slots))
             number(known, np.empty(self.distinct, np.int32), 0, self._keys, self._slots, 0)
             del known
 
 
 def _numbered(chunks: Iterable[Any]) -> tuple[list[tuple[_Array, _Array]], int]:
-    """The blocks and the request lengths of each chunk, and the number of distinct blocks.
+    """Return the blocks and the request lengths of each chunk, and the number of distinct blocks.
 
-    The blocks (int32) are numbered from 0 in the order of first appearance; the lengths (int64) are in blocks.
+    The blocks (int32) are numbered from 0 by first appearance; the lengths (int64) are in blocks.
     """
     number = Numbering()
     trace = []
@@ -116,7 +114,7 @@ def _numbered(chunks: Iterable[Any]) -> tuple[list[tuple[_Array, _Array]], int]:
 
 
 def _table(size: int) -> tuple[_Array, _Array]:
-    """An empty hash table: ids by number, and `size` (a power of 2) slots of number + 1, or 0 for none."""
+    """Return an empty hash table: ids by number, and `size` (a power of 2) slots of number + 1, or 0 for none."""
     return np.empty(min(size // 4 * 3, _MOST_DISTINCT), np.int64), np.zeros(size, np.int32)
 
 
@@ -124,7 +122,7 @@ def _ids_and_lengths(chunk: Any) -> tuple[_Array, _Array]:
     kind = getattr(chunk, "type", None)
     if not isinstance(kind, pa.ListType | pa.LargeListType) or kind.value_type != pa.int64():
         raise TypeError(f"expected arrays of list<int64> or large_list<int64>, got {kind or type(chunk).__name__}")
-    ids = chunk.flatten()  # without what lies under a null list or outside a slice
+    ids = chunk.flatten()  # skips values under a null list or outside a slice
     if ids.null_count:
         raise ValueError("a list of block ids holds a null")
     lengths = pc.list_value_length(chunk).fill_null(0).cast(pa.int64())
@@ -132,11 +130,11 @@ def _ids_and_lengths(chunk: Any) -> tuple[_Array, _Array]:
 
 
 def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[int]) -> list[int]:
-    """Hit blocks under each capacity (in blocks, above 0, ascending) and, last, without a limit."""
+    """Return the hit blocks for each capacity (in blocks, above 0, ascending) and, last, without a limit."""
     _, replay = _compiled()
     unseen = len(capacities) + 1
     zones = np.full(distinct, unseen, np.min_scalar_type(unseen))
-    # A ring through `distinct`, which is no block; both links of a block share a cache line.
+    # A ring through `distinct`, which is not a block; both links of a block share a cache line.
     newer, older = np.full((distinct + 1, 2), distinct, np.int32).T
     limits = np.array(capacities, np.int64)
     last = np.empty(len(capacities), np.int64)
@@ -149,14 +147,14 @@ def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[in
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    import numba  # slow to import, so only where it is used
+    import numba  # slow
 
     # Not cached on disk: the package folder may be read-only, and compiling takes a second.
     return numba.njit(nogil=True)(_number), numba.njit(nogil=True)(_replay)
 
 
 def _number(ids: _Array, blocks: _Array, start: int, keys: _Array, slots: _Array, distinct: int) -> tuple[int, int]:
-    """Set blocks[start:] to the numbers of ids[start:], as far as `keys` has room for new ones.
+    """Set blocks[start:] to the numbers of ids[start:] until `keys` is full.
 
     Returns where it stopped, and the number of distinct blocks by then.
     """
@@ -188,12 +186,12 @@ def _replay(
     counts: _Array,
     stacked: int,
 ) -> int:
-    """Replay requests on the LRU stack and count their hits; returns how many blocks are stacked by then.
+    """Replay requests on the LRU stack and count their hits; return how many blocks are on the stack by then.
 
     The stack is the ring of `newer` and `older`, entered at its last index. A block's zone is the index of the smallest
-    capacity that holds it, len(capacities) if only a cache without a limit does, and one more if it was never seen.
-    `last` is the last block of each zone, once the stack reaches down to it. `counts` adds up hits by the zone that
-    decides them: the outermost one among the block and those in front of it.
+    capacity that holds it, len(capacities) if only an unlimited cache does, and one more if it was never seen. `last`
+    is the last block of each zone that the stack fills. `counts` counts hits by the zone that decides them: the
+    outermost zone of the block and those in front of it.
     """
     ring = len(zones)
     unseen = len(capacities) + 1
@@ -227,7 +225,7 @@ def _replay(
             newer[block], older[block] = ring, top
             newer[top] = older[ring] = block
             zones[block] = 0
-            # All that was above the block is one place further down: each zone it came through drops its last.
+            # Everything above the block moved down one place, so each zone that the block passed drops its last one.
             for inner in range(min(zone, reached)):
                 dropped = last[inner]
                 zones[dropped] = inner + 1

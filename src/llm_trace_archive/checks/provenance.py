@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..convert.restore import restored
+from ..convert.restore import restore_files
 from ..core.files import hash_file
 from ..core.recipe import Workload
 from ..core.table import Table
@@ -22,7 +22,7 @@ def provenance(workload: Workload, table: Table) -> Iterator[Result]:
         return
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "restored"
-        for each, pieces in restored(workload, table.path):
+        for each, pieces in restore_files(workload, table.path):
             with written.open("wb") as stream:
                 stream.writelines(pieces)
             kind, pinned = each.pin or ("sha256", "a pin")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..convert.restore import held_files
+from ..convert.parquet import read_parts
 from ..core.archive import LOCK
 from ..core.errors import Problem
 from ..core.recipe import Workload
@@ -17,7 +17,7 @@ from ..core.schema import arrow_schema, violations
 from ..core.table import Table
 from .result import Result, first_rows
 
-LARGEST_GROUP = 256 << 20  # four times what write.py makes; more is refused before it is read
+LARGEST_GROUP = 256 << 20  # four times what parquet.py makes; more is refused before it is read
 
 
 def table_checks(workload: Workload, table_schema: Mapping[str, Any], table: Table, rows: int) -> Iterator[Result]:
@@ -59,7 +59,7 @@ def table_checks(workload: Workload, table_schema: Mapping[str, Any], table: Tab
         )
     yield Result("rows", "rows scanned", rows, 0, scanned, LOCK)
     try:
-        upstream: int | str = sum(held.rows for held in held_files(table.path))
+        upstream: int | str = sum(part.rows for part in read_parts(table.path))
     except Problem as problem:
         upstream = problem.message
     yield Result("rows", "rows of the upstream files", rows, 0, upstream, LOCK)

@@ -9,65 +9,60 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import BadUpstream
-from ..core.recipe import UpstreamFile, Workload
+from ..core.recipe import Workload
 from ..core.schema import arrow_schema, violations
-from .formats.layout import Layout
-from .mapping import transforms_for
-from .spelling import BadValue
-from .transforms import Transform
+from .formats.layout import file_error
+from .read import FileRows
+from .transforms.base import BadValue, Transform
+from .transforms.select import make_transforms
 
 
 class Canonicaliser:
-    """Turns one workload's upstream batches into its table; row numbers run on over its files."""
+    """Converts one workload's upstream files to its table, in whose order the rows are numbered."""
 
     def __init__(self, workload: Workload, table_schema: Mapping[str, Any]) -> None:
         self.workload = workload
         self.table_schema = table_schema
         self.schema = arrow_schema(table_schema)
         self.rows = 0
-        self._before: dict[str, Transform] = {}
+        self._previous: dict[str, Transform] = {}
         self._types = {each.name: each.type for each in self.schema}
         self._row_column = next(name for name in self.schema.names if name not in ("trace", "workload"))
 
-    def table(self, file: UpstreamFile, found: Layout, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The file's rows in the workload's schema. When done, `found.spelling` is complete.
+    def convert(self, rows: FileRows) -> Iterator[pa.RecordBatch]:
+        """Yield a file's rows in the workload's schema; at the end, `rows.layout.spelling` is complete.
 
-        Raises BadUpstream that names line, column and value of the first value that breaks the mapping or a constraint.
+        Raises BadUpstream that names line, column and value of the first value that can't be converted.
         """
-        transforms = transforms_for(file.rules, self._types, self.workload.properties)
+        transforms = make_transforms(rows.file.rules, self._types, self.workload.properties)
         for transform in transforms:
-            if transform.rule.column in self._before:
-                transform.follow(self._before[transform.rule.column])
-        constants = {rule.column: rule.value for rule in file.rules if rule.source is None}
+            if transform.rule.column in self._previous:
+                transform.follow(self._previous[transform.rule.column])
         start = self.rows
-        for batch in batches:
-            yield self._batch(file, found, transforms, constants, batch, self.rows - start)
-            self.rows += batch.num_rows
-        self._before = {transform.rule.column: transform for transform in transforms if transform.rule.derive}
+        for batch in rows.batches:
+            if batch.num_rows:
+                yield self._convert_batch(rows, transforms, batch, self.rows - start)
+                self.rows += batch.num_rows
+        self._previous = {transform.rule.column: transform for transform in transforms if transform.rule.derive}
         for transform in transforms:
             if transform.spelling and transform.rule.source:
-                found.spelling[transform.rule.source] = transform.spelling
-        for name, kind in found.kinds.items():
+                rows.layout.spelling[transform.rule.source] = transform.spelling
+        for name, kind in rows.layout.kinds.items():
             if kind == "float":
-                found.spelling[name] = "float"
+                rows.layout.spelling[name] = "float"
 
-    def _batch(
-        self,
-        file: UpstreamFile,
-        found: Layout,
-        transforms: list[Transform],
-        constants: Mapping[str, str | None],
-        batch: pa.RecordBatch,
-        offset: int,
+    def _convert_batch(
+        self, source: FileRows, transforms: list[Transform], batch: pa.RecordBatch, offset: int
     ) -> pa.RecordBatch:
+        """Return the batch in our schema; its first row is number `offset` of its file, from 0."""
         columns: dict[str, pa.Array] = {}
         for transform in transforms:
-            source = str(transform.rule.source)
             try:
                 columns |= transform.read(*(batch.column(name) for name in transform.rule.sources))
             except BadValue as bad:
-                raise self._bad(file, found, offset + bad.index, source, bad.expected, bad.got) from None
-        constants = {"trace": self.workload.trace, "workload": self.workload.name, **constants}
+                raise self._error(source, offset + bad.index, transform.rule.column, bad.expected, bad.got) from None
+        constants = {rule.column: rule.value for rule in source.file.rules if rule.source is None}
+        constants |= {"trace": self.workload.trace, "workload": self.workload.name}
         rows = batch.num_rows
         for name, kind in self._types.items():
             if name in constants:
@@ -82,41 +77,36 @@ class Canonicaliser:
             elif name not in columns:
                 columns[name] = pa.nulls(rows, kind)
             elif not pa.types.is_dictionary(kind):
-                columns[name] = self._narrowed(file, found, offset, name, columns[name], kind)
+                columns[name] = self._narrow(source, offset, name, columns[name], kind)
         table = pa.RecordBatch.from_arrays([columns[name] for name in self._types], schema=self.schema)
         for name, expected, mask in violations(self.table_schema, table):
             if (index := pc.index(mask, True).as_py()) >= 0:
-                got = str(table.column(name)[index].as_py())
-                raise self._bad(file, found, offset + index, self._source(file, name), expected, got)
+                raise self._error(source, offset + index, name, expected, str(table.column(name)[index].as_py()))
         return table
 
-    def _narrowed(
-        self, file: UpstreamFile, found: Layout, offset: int, name: str, values: pa.Array, kind: pa.DataType
-    ) -> pa.Array:
+    def _narrow(self, source: FileRows, offset: int, name: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
+        """Return the values in the column's type. Raises BadUpstream for the first number too large for it."""
         try:
             return pc.cast(values, kind)
         except pa.ArrowInvalid:
             in_lists = pa.types.is_list(kind)
             numbers = values.flatten() if in_lists else values
             limit = 2 ** ((kind.value_type if in_lists else kind).bit_width - 1)
-            index = pc.index(pc.fill_null(pc.greater_equal(pc.abs(numbers), limit), False), True).as_py()
+            index = pc.index(pc.greater_equal(pc.abs(numbers), limit), True).as_py()
             got = str(numbers[index].as_py())
             index = pc.list_parent_indices(values)[index].as_py() if in_lists else index
-            raise self._bad(
-                file, found, offset + index, self._source(file, name), f"less than {limit:,}", got
-            ) from None
+            raise self._error(source, offset + index, name, f"less than {limit:,}", got) from None
 
-    def _source(self, file: UpstreamFile, name: str) -> str:
-        return next((str(rule.source) for rule in file.rules if rule.column == name and rule.source), name)
-
-    def _bad(self, file: UpstreamFile, found: Layout, index: int, source: str, expected: str, got: str) -> BadUpstream:
-        unit = {"conversations": "answer", "weka": "request"}.get(found.format, "line")
-        place = f"{unit} {index + (2 if found.format == 'csv' else 1):,}"
-        return BadUpstream(
-            str(self.workload),
-            f"{file.name} holds a value that can't be taken",
-            where=f"{place}, column '{source}'",
+    def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadUpstream:
+        file, layout = source.file, source.layout
+        unit = {"conversations": "answer", "weka": "request"}.get(layout.format, "line")
+        number = row + (2 if layout.format == "csv" else 1)
+        field = next((rule.source for rule in file.rules if rule.column == column and rule.source), column)
+        return file_error(
+            self.workload,
+            file,
+            "has a value that can't be converted",
+            where=f"{unit} {number:,}, column '{field}'",
             expected=expected,
             got=got if len(got) < 120 else got[:117] + "...",
-            next=f"compare the line with its source {file.url}; nothing was built",
         )

@@ -1,14 +1,12 @@
-"""Synthetic look-alikes: small upstream files in their upstream's exact spelling, and an archive with recipes for them.
+"""Archives of look-alikes, which replace the published files where these are too large or not available.
 
-They stand in for the published files where these are too large, or not at hand: in the demo and in the tests. A module
-a trace; adding a trace means one here, beside its recipe and its schema.
+The demo and the tests use them. `samples` has the modules that write the look-alikes, one per trace.
 """
 
 from __future__ import annotations
 
 import errno
 import gzip
-import hashlib
 import importlib
 import os
 import pkgutil
@@ -31,58 +29,57 @@ class Sample(Protocol):
     """What a module `samples/<trace>.py` offers."""
 
     SHAPES: Mapping[str, Shape]
-    """How each file of lines is spelled, by file name; empty where the files have no lines."""
+    """How each file of lines is spelled, by file name; empty if the files have no lines."""
 
     def generate(self, folder: Path, rows: int) -> None:
-        """Write every upstream file that makes a workload into a folder, about `rows` rows in the largest table."""
+        """Write every upstream file of the trace's workloads into a folder, with `rows` rows in the largest table."""
 
 
-# What an archive needs besides recipes and schemas; the rest is generated in it.
+# What an archive needs besides recipes and schemas; everything else is generated.
 _COPIED = ("LICENSE.txt", ".gitattributes", ".gitignore", ".datalad/config")
-_HONOURED = ("arrivals", "segments", "relations", "references")  # expectations that hold of the look-alikes too
-_LINES = ("csv", "jsonl")  # formats of a line a row
+_KEPT = ("arrivals", "segments", "relations", "references")  # expectations that the look-alikes meet, too
+_LINES = ("csv", "jsonl")  # formats with one line per row
 
 
-def sampled() -> tuple[str, ...]:
-    """Return the traces that have look-alikes: one for each module of `samples`."""
+def sample_traces() -> tuple[str, ...]:
+    """Return the traces that have look-alikes, one for each module of `samples`."""
     return tuple(
         sorted(each.name.replace("_", "-") for each in pkgutil.iter_modules(samples.__path__) if not each.ispkg)
     )
 
 
-def sample(trace: str) -> Sample:
-    """Return the module that writes a trace's look-alikes. Raises BadUse for a trace that has none."""
-    if trace not in sampled():
-        raise BadUse(trace, "no look-alikes of such a trace", there_are=", ".join(sampled()))
+def load_sample(trace: str) -> Sample:
+    """Return the module that writes a trace's look-alikes. Raises BadUse for a trace without any."""
+    if trace not in sample_traces():
+        raise BadUse(trace, "the trace has no look-alikes", there_are=", ".join(sample_traces()))
     return cast(Sample, importlib.import_module(f"{samples.__name__}.{trace.replace('-', '_')}"))
 
 
 def write_upstream(trace: str, folder: Path, rows: int = 2000) -> None:
     """Write the look-alikes of a trace's upstream files to `<folder>/<trace>/`, so that `folder` is a mirror.
 
-    `rows` is about the rows of the largest table. Raises BadUse for a trace that has no look-alikes.
+    The largest table has about `rows` rows. Raises BadUse for a trace without look-alikes.
     """
-    found = sample(trace)
+    sample = load_sample(trace)
     target = folder / trace
     target.mkdir(parents=True, exist_ok=True)
-    found.generate(target, rows)
+    sample.generate(target, rows)
 
 
-def sample_archive(
+def make_archive(
     source: Archive, root: Path, mirror: Path, base_url: str, rows: int = 2000, traces: Sequence[str] | None = None
 ) -> Archive:
-    """Make an archive of look-alikes in the new folder `root`, nothing built yet, and their upstream files in `mirror`.
+    """Write an archive of look-alikes, nothing built yet, to the new folder `root` and their files to `mirror`.
 
-    base_url  where the mirror is served, for the recipes
-    traces    those wanted; by default all that have a recipe in `source` and look-alikes. Those they are derived from
-              come with them.
+    base_url  the URL that serves the mirror, for the recipes
+    traces    by default all that have a recipe in `source` and look-alikes; traces they are derived from are added
 
-    Raises BadUse if `root` is in use or a trace has no recipe or no look-alikes.
+    Raises BadUse if `root` is not empty or a trace has no recipe or no look-alikes.
     """
-    possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in sampled()]
+    possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in sample_traces()]
     for trace in traces or ():
         if trace not in possible:
-            raise BadUse(trace, "no recipe with look-alikes for such a trace", there_are=", ".join(possible))
+            raise BadUse(trace, "the trace has no recipe with look-alikes", there_are=", ".join(possible))
     try:
         for folder in (root, mirror):
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,29 +101,29 @@ def sample_archive(
         if origin == trace:
             write_upstream(trace, mirror, rows)
         text = source.recipe(trace).file.read_text(encoding="utf-8")
-        made = _recipe(text, mirror / origin, f"{base_url.rstrip('/')}/{origin}/")
-        (root / "recipes" / f"{trace}.toml").write_text(made, encoding="utf-8", newline="\n")
+        text = _sample_recipe(text, mirror / origin, f"{base_url.rstrip('/')}/{origin}/")
+        (root / "recipes" / f"{trace}.toml").write_text(text, encoding="utf-8", newline="\n")
         for workload in source.recipe(trace).workloads:
             if workload.listed:
                 (root / workload.listed.path).write_text(_file_list(mirror / trace), encoding="ascii", newline="\n")
     return Archive(root)
 
 
-def _recipe(text: str, folder: Path, base: str) -> str:
-    """The recipe of a trace, turned into one of its look-alikes in `folder`."""
+def _sample_recipe(text: str, folder: Path, base: str) -> str:
+    """Return a trace's recipe, changed into one for its look-alikes in `folder`."""
     import tomlkit
 
     recipe: Any = tomlkit.parse(text)
     derived = "derived_from" in recipe
     recipe["title"] = f"{recipe['title']} (synthetic look-alike)"
-    told = "Generated look-alikes, not the published data. The rest of this text is about the published data."
-    recipe["description"] = tomlkit.string(f"{told}\n{recipe['description'].lstrip()}", multiline=True)
+    notice = "Generated look-alikes, not the published data. The rest of this text is about the published data."
+    recipe["description"] = tomlkit.string(f"{notice}\n{recipe['description'].lstrip()}", multiline=True)
     if not derived:
         recipe["base"] = base
     recipe["synthetic"] = True
     for shared in (recipe, *recipe.get("tables", {}).values()):
         shared.pop("published", None)
-        _keep_honoured(shared)
+        _drop_expectations(shared)
     for workload in recipe["workloads"]:
         workload.pop("published", None)
         rows, kind = 0, workload.get("format", recipe["format"])
@@ -135,40 +132,38 @@ def _recipe(text: str, folder: Path, base: str) -> str:
             file.pop("url", None)
             file.pop("git_blob", None)
             if not derived:  # its files are pinned by the recipe it is derived from
-                with path.open("rb") as stream:
-                    file["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-                file["bytes"] = path.stat().st_size
+                file["sha256"], file["bytes"] = hash_file(path)
             if "members" in file:
                 rows += _records_inside(path, file["members"])
             elif kind in _LINES:
                 rows += _records(path, has_header=kind == "csv")
-        _keep_honoured(workload)
+        _drop_expectations(workload)
         if rows:
             workload.setdefault("expect", tomlkit.inline_table())["rows"] = rows
-    made: str = tomlkit.dumps(recipe)
-    return made
+    changed: str = tomlkit.dumps(recipe)
+    return changed
 
 
-def _keep_honoured(part: Any) -> None:
+def _drop_expectations(part: Any) -> None:
     """Remove the expectations that hold of the published data alone."""
-    for key in [key for key in part.get("expect", ()) if key not in _HONOURED]:
+    for key in [key for key in part.get("expect", ()) if key not in _KEPT]:
         del part["expect"][key]
 
 
 def _file_list(folder: Path) -> str:
-    """The list of the files in a folder, with their pins."""
+    """Return the list of the files in a folder, with their pins."""
     blobs = [f"{path.name}\t{hash_file(path, 'git_blob')[0]}\n" for path in sorted(folder.iterdir())]
     return "name\tgit_blob\n" + "".join(blobs)
 
 
 def _records(path: Path, has_header: bool) -> int:
-    """Lines that are not blank, the header apart."""
+    """Return the number of lines that are neither blank nor the header."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
         return sum(1 for line in stream if line.strip()) - has_header
 
 
 def _records_inside(path: Path, patterns: Sequence[str]) -> int:
-    """Lines of the members of a gzip tar whose names fit a pattern."""
+    """Return the number of lines in the members of a gzip tar whose names fit a pattern."""
     globs = [re.sub(r"\{\w+\}", "*", pattern) for pattern in patterns]
     with tarfile.open(path) as archive:
         names = [each for each in archive if any(fnmatch(each.name.rpartition("/")[2], glob) for glob in globs)]

@@ -1,17 +1,19 @@
-"""The demo: an archive of synthetic look-alikes, built, cloned, and opened by its three doors, all on this machine."""
+"""The demo: an archive of synthetic look-alikes, built, cloned, and its three doors opened, all on this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.archive import Archive
@@ -31,21 +33,45 @@ print(f"streamed:   {len(rest) + 1:,} rows, the first {shown}")
 
 
 def run(archive: Archive) -> None:
-    """Run the demo for the recipes of `archive`, which stays untouched. Raises BadUse if a step fails."""
-    from .lookalikes import sample_archive
+    """Run the demo with the recipes of `archive`, which stays untouched, in a new folder; remove that after Ctrl-C.
 
+    Raises BadUse if a step fails; the folder is then kept.
+    """
     home = Path(tempfile.mkdtemp(prefix="llm-traces-demo-"))
+    try:
+        _run(archive, home)
+    except Exception:
+        raise
+    except BaseException:
+        _remove(home)
+        raise
+
+
+def _remove(home: Path) -> None:
+    for _ in range(20):  # what the interrupted command started may still write for a moment
+        for folder, _, _ in os.walk(home):
+            with contextlib.suppress(OSError):
+                Path(folder).chmod(0o755)  # git-annex makes its folders read-only
+        shutil.rmtree(home, ignore_errors=True)
+        if not home.exists():
+            return
+        time.sleep(0.1)
+
+
+def _run(archive: Archive, home: Path) -> None:
+    from .lookalikes import make_archive
+
     maintainer, mirror, clone = home / "maintainer", home / "upstream", home / NAME
     environment = _environment(home)
     with _served(mirror) as base_url:
-        _say("1. Look-alike upstream files, synthetic, served on loopback as if it were the internet")
-        sample_archive(archive, maintainer, mirror, base_url, rows=3000)
+        _say("1. Write synthetic look-alikes of the upstream files and serve them on loopback")
+        make_archive(archive, maintainer, mirror, base_url, rows=3000)
         print(f"   {base_url}  ({sum(1 for _ in mirror.rglob('*.*'))} files)")
-        _say("2. Build the archive: fetch, verify, canonicalise, prove, describe")
+        _say("2. Build the archive: fetch, verify, convert, prove, describe")
         _git_init(maintainer, environment)
         _step(["llm-traces", "build", "--jobs", "2"], maintainer, environment)
         _commit(maintainer, environment)
-        _say("3. A user clones it and opens the three doors")
+        _say("3. Clone the archive as a user does, and open its three doors: datalad, frictionless, datasets")
         _step(
             ["git", "clone", "--quiet", "--branch", "main", "--single-branch", str(maintainer), str(clone)],
             home,
@@ -57,11 +83,11 @@ def run(archive: Archive) -> None:
         _step(["frictionless", "validate", "datapackage.json"], clone, environment, quiet=True)
         print("   valid")
         _step([sys.executable, "-c", LOAD], home, environment, shown='load_dataset("llm-trace-archive") and "burstgpt"')
-    _say("4. What is in it (synthetic look-alikes, not the published data)")
+    _say("4. List its workloads (synthetic look-alikes, not the published data)")
     _step(["llm-traces", "list"], clone, environment)
+    _say(f"The demo's archive is {clone}. To remove it: chmod -R u+w {home} && rm -rf {home}")
     _say("Next, with the real data")
-    print(f"   The demo's archive stays at {clone}; delete {home} when you are done.")
-    print("   llm-traces list                           what there is")
+    print("   llm-traces list                           list the workloads")
     print("   llm-traces build azure-2023 mooncake      fetch from upstream, verify, build")
     print("   llm-traces build --mirror DIR             use files you have: DIR/<trace>/<file name>")
 
@@ -71,11 +97,11 @@ def _say(text: str) -> None:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """The user's environment, with caches and git's settings of the demo's own, and our commands on PATH."""
+    """Return the user's environment with the demo's own caches and git settings, and our commands on PATH."""
     found = {key: value for key, value in os.environ.items() if not key.startswith(("LLM_TRACES_", "GIT_"))}
     (home / "gitconfig").write_text(
         "[user]\n\tname = Demo\n\temail = demo@example.org\n[init]\n\tdefaultBranch = main\n"
-        # The loopback server stands for the internet; git-annex talks to no such address unless it is told to.
+        # git-annex refuses loopback addresses by default, and here one stands for the internet.
         '[annex "security"]\n\tallowed-ip-addresses = all\n',
         encoding="utf-8",
     )
@@ -90,9 +116,9 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def _served(folder: Path) -> Iterator[str]:
-    """A folder over HTTP on loopback, for as long as the block lasts."""
+    """Serve a folder over HTTP on loopback while the block runs; yield its URL."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -109,6 +135,7 @@ def _served(folder: Path) -> Iterator[str]:
 
 
 def _step(command: list[str], folder: Path, environment: dict[str, str], shown: str = "", quiet: bool = False) -> None:
+    """Run a command and print its output. Raises BadUse if it fails."""
     print(f"   $ {shown or shlex.join(command)}", flush=True)
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode == 0 and not quiet:
@@ -117,11 +144,11 @@ def _step(command: list[str], folder: Path, environment: dict[str, str], shown: 
     if done.returncode:
         raise BadUse(
             "demo",
-            f"a step failed with exit code {done.returncode}",
+            f"a command failed with exit code {done.returncode}",
             command=shlex.join(command),
             folder=str(folder),
             output=(done.stdout + done.stderr).strip()[-3000:],
-            next="run the command in that folder by hand",
+            next=f"cd {shlex.quote(str(folder))} && {shlex.join(command)}",
         )
 
 

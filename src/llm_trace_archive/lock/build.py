@@ -102,9 +102,9 @@ def build_all(
 
 
 def _fetch(workload: Workload, sources: Sources) -> dict[str, Path]:
-    from ..convert.formats.registry import tools
+    from ..convert.formats.registry import package_versions
 
-    tools(workload)  # what is not installed is told before anything is fetched
+    package_versions(workload)  # what is not installed is told before anything is fetched
     return {file.name: sources.get(file) for file in workload.files}
 
 
@@ -130,26 +130,11 @@ def _refusing_bad_disks(target: Path) -> Iterator[None]:
 def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[str, Path], sources: Sources) -> Built:
     import pyarrow as pa
 
-    from ..convert.canonicalise import Canonicaliser
-    from ..convert.formats.registry import opened, tools
-    from ..convert.restore import prove
-    from ..convert.write import ParquetSink
+    from ..convert.formats.registry import package_versions
+    from ..convert.prove import prove
+    from ..convert.table import write_table
 
-    canonicaliser = Canonicaliser(workload, archive.schema(workload))
-    files: list[dict[str, Any]] = []
-    shared: dict[str, Any] = {}
-    with ParquetSink(part, canonicaliser.schema) as sink:
-        for each in opened(workload, originals):
-            file, found = each.file, each.layout
-            before = canonicaliser.rows
-            for batch in canonicaliser.table(file, found, each.batches):
-                if sources.stop and sources.stop.is_set():
-                    raise KeyboardInterrupt
-                sink.write(batch)
-            files.append({"name": file.name, "rows": canonicaliser.rows - before})
-            if found.told() != shared:  # a layout stands once for all the files in a row that share it
-                shared = files[-1]["layout"] = found.told()
-        sink.metadata = {"trace": workload.trace, "workload": workload.name, "files": files}
+    write_table(workload, archive.schema(workload), originals, part, sources.stop)
     if workload.restores:
         prove(workload, part, originals)
     table = Table(part)
@@ -166,7 +151,7 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
             "pins": _pins(workload, originals),
-            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | tools(workload),
+            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | package_versions(workload),
         },
     )
 

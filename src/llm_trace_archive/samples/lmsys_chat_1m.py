@@ -23,16 +23,16 @@ _FILES = (
     "train-00004-of-00006-18f4bdd50c103e71.parquet",
     "train-00005-of-00006-fe1acc5d10a9f0e2.parquet",
 )
-SHAPES: dict[str, Shape] = {}  # not files of lines
+SHAPES: dict[str, Shape] = {}  # the files have no lines
 _ROWS_A_GROUP = 1000
 _WORDS = (
     *("lorem", "ipsum", "dolor", "amet", "consetetur", "sadipscing", "elitr", "eirmod", "tempor", "invidunt"),
     *("labore", "magna", "aliquyam", "voluptua", "accusam", "rebum", "gubergren", "takimata", "größe", "слово"),
 )
-# Names and shares of models and languages; the published shares are in a figure only.
+# Models and languages with their shares, which are published only as a figure.
 _MODELS = {"vicuna-13b": 49, "koala-13b": 8, "vicuna-33b": 6, "alpaca-13b": 6, "chatglm-6b": 4, "gpt-4": 1}
 _LANGUAGES = {"English": 78, "Portuguese": 3, "Russian": 3, "unknown": 2, "Chinese": 2, "Spanish": 2, "German": 1}
-# Means are those published: of turns, and of tokens, which are about two a word; the medians are made up.
+# The means of turns and tokens (about two per word) are published; the medians are made up.
 _TURNS, _PROMPT, _ANSWER = lognormal(1.3, 2.0, 40), lognormal(10, 36, 1000), lognormal(80, 112, 800)
 
 _MESSAGE = pa.struct([("content", pa.string()), ("role", pa.string())])
@@ -66,12 +66,12 @@ def generate(folder: Path, rows: int) -> None:
             for start, stop in chunks(max(6, rows // 2 // len(_FILES)), _ROWS_A_GROUP):
                 made = list(_conversations(draws, stop - start))
                 if (index, start) == (0, 0):
-                    _spoil(made)
+                    _add_oddities(made)
                 writer.write_table(pa.Table.from_pylist([_row(*each) for each in made], SCHEMA))
 
 
 def _conversations(draws: Draws, count: int) -> Iterator[tuple[str, str, str, list[list[str]]]]:
-    """Id, model, language, and messages as [role, content]."""
+    """Yield id, model, language, and messages as [role, content]."""
     turns = _TURNS.draw(draws, count).tolist()
     models, languages = (draws.choose(count, list(each.values())).tolist() for each in (_MODELS, _LANGUAGES))
     ids = draws.words(2 * count).tolist()
@@ -88,8 +88,8 @@ def _text(draws: Draws, words: int) -> str:
     return " ".join(_WORDS[index] for index in draws.below(words, len(_WORDS)).tolist())
 
 
-def _spoil(made: list[tuple[str, str, str, list[list[str]]]]) -> None:
-    """Put the oddities into the first conversations."""
+def _add_oddities(made: list[tuple[str, str, str, list[list[str]]]]) -> None:
+    """Change the first conversations so that they have every oddity."""
     messages = [each[-1] for each in made]
     messages[0].append(["user", "lorem ipsum"])  # nothing answers it
     messages[1][0][1] = "NAME_1 dolor NAME_2"  # redacted
@@ -117,7 +117,7 @@ def _row(name: str, model: str, language: str, messages: list[list[str]]) -> dic
 
 
 def _tokenizer() -> dict[str, Any]:
-    """A byte-level BPE like the real one, with a token for each filler word, with and without the space before it."""
+    """Return a byte-level BPE like the real one, with a token for each filler word, with and without a space before."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in plain]
     letter = {byte: chr(byte) for byte in plain} | {byte: chr(256 + index) for index, byte in enumerate(others)}

@@ -1,6 +1,6 @@
-"""Look-alikes of the Marconi sweeps: one gzip tar of JSON Lines with token ids, prompts that grow turn by turn.
+"""Look-alikes of the Marconi sweeps: a gzip tar of JSON Lines with token ids, whose prompts grow turn by turn.
 
-Prompts are about a fiftieth as long as the published ones, so that the file stays small.
+Prompts have about a fiftieth of the published lengths, so that the file stays small.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from .kit.draws import Draws
 from .kit.shape import Shape
 from .kit.spell import StoredGzip
 
-SHAPES: dict[str, Shape] = {}  # not files of lines
-_SPS = (0.25, 0.5, 1, 2, 5, 10)  # sessions a second, of every source
-_ART = (5, 7.5, 10)  # mean seconds of the agent's actions
+SHAPES: dict[str, Shape] = {}  # the file has no lines
+_SPS = (0.25, 0.5, 1, 2, 5, 10)  # sessions per second, for every source
+_ART = (5, 7.5, 10)  # mean seconds of an agent's action
 _MEMBERS = 2 * len(_SPS) + len(_SPS) * len(_ART)
 _SESSIONS, _TURNS = 100, 12  # at most; about
 _KEPT = 5  # observations that stay in the agent's history
 _CUT = 32768 // 50
 
-# Each message is tokenised for itself, as JSON: so it starts with the token of a beginning and the same few others.
+# Each message is tokenised by itself, as JSON, so it starts with a start token and the same few others.
 _QUESTION, _ANSWER = [1, 8853, 3051, 1115, 376], [1, 8853, 3051, 1115, 376, 29871]
 _FIRST_TOKEN, _TOKENS = 259, 32000
 
@@ -38,7 +38,7 @@ class _Turn:
 
 
 def generate(folder: Path, rows: int) -> None:
-    """Write traces.tar.gz, whose members have about `rows` rows in all, and at least four each."""
+    """Write traces.tar.gz with about `rows` rows in all, and at least four in each member."""
     stream = StoredGzip(folder / "traces.tar.gz")
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as archive:  # type: ignore[call-overload]
         top = tarfile.TarInfo("traces")
@@ -48,8 +48,8 @@ def generate(folder: Path, rows: int) -> None:
             sessions = list(_sessions(Draws("marconi", source), rows))
             for sps in _SPS:
                 for art in _ART if source == "swebench" else (None,):
-                    told = "" if art is None else f"_art={art:g}"
-                    name = f"{source}_sps={sps:g}{told}_nums=100.jsonl"
+                    suffix = "" if art is None else f"_art={art:g}"
+                    name = f"{source}_sps={sps:g}{suffix}_nums=100.jsonl"
                     text = "".join(f"{json.dumps(each)}\n" for each in _requests(name, sessions, sps, art)).encode()
                     member = tarfile.TarInfo(f"traces/{name}")
                     member.size = len(text)
@@ -75,7 +75,7 @@ def _tokens(draws: Draws, count: int) -> list[int]:
 
 
 def _requests(name: str, sessions: list[list[_Turn]], sps: float, art: float | None) -> list[dict[str, Any]]:
-    """A sweep's rows by time; a session ends before the turn that is cut."""
+    """Return a sweep's rows by time; a session ends before the first turn that is too long."""
     waits = Draws("marconi", name)
     rows: list[dict[str, Any]] = []
     for number, session in enumerate(sessions):
@@ -86,7 +86,7 @@ def _requests(name: str, sessions: list[list[_Turn]], sps: float, art: float | N
             if len(prompt) + (len(turn.answer) if name.startswith("lmsys") else 0) > _CUT and index > 1:
                 break
             if index:
-                # In place of a Poisson distribution, coins: whole seconds with the mean `art`.
+                # Coin tosses instead of a Poisson distribution: whole seconds with the mean `art`.
                 at += turn.words / 1.5 if art is None else float(waits.below(int(2 * art), 2).sum())
             rows.append(
                 {

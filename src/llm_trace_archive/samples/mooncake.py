@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .kit.conversations import growing, interleaved, shared_blocks
-from .kit.distributions import FLAT, Arrivals, Tokens, by_percent, lognormal, scaled
+from .kit.conversations import growing_lengths, interleave, shared_blocks
+from .kit.distributions import FLAT, Arrivals, Tokens, from_percentiles, lognormal, scale_rows
 from .kit.draws import Draws, Ints, chunks
-from .kit.shape import IDS, WHOLE, Shape
-from .kit.spell import Lines, ids, json_object, whole
+from .kit.shape import IDS, INTEGER, Shape
+from .kit.spell import Lines, id_lists, integer, json_object
 
 BLOCK = 512
 _PROMPTS_AT_ONCE = 1 << 13
@@ -19,7 +19,7 @@ _PROMPTS_AT_ONCE = 1 << 13
 
 @dataclass(frozen=True)
 class _File:
-    """step: between arrivals, ms, or 0 for arrivals of their own; common: leading blocks shared by all prompts."""
+    """step: ms between arrivals, or 0 for uniform ones; common: leading blocks that all prompts share."""
 
     rows: int
     inputs: Tokens
@@ -29,12 +29,12 @@ class _File:
     common: int
 
 
-_CONVERSATION_OUTPUT = by_percent(  # quantiles of the published file
+_CONVERSATION_OUTPUT = from_percentiles(  # quantiles of the published file
     {0: 1, 10: 24, 20: 100, 30: 213, 40: 291, 50: 350, 60: 399, 70: 447, 80: 504, 90: 597, 99: 1118, 100: 2000}
 )
-# Means are those of FAST25-release/README; the medians of the conversations are the published file's, as are its
-# extremes and those of the synthetic mix; other medians and extremes are not published. Turns: what brings the share
-# of blocks seen before near the published hit ratios.
+# Means are from FAST25-release/README. The medians of the conversations, their extremes and those of the synthetic mix
+# are counted in the published files; others are not published. Turns are chosen so that the share of blocks seen before
+# is near the published hit ratios.
 _FILES = {
     "conversation_trace.jsonl": _File(
         12031, lognormal(6909, 12035, 126195, 891), _CONVERSATION_OUTPUT, lognormal(1.1, 1.5, 30), 3000, 1
@@ -51,14 +51,14 @@ _FILES = {
 }
 SHAPES = dict.fromkeys(
     _FILES,
-    Shape(rf'{{"timestamp": {WHOLE}, "input_length": {WHOLE}, "output_length": {WHOLE}, "hash_ids": {IDS}}}'),
+    Shape(rf'{{"timestamp": {INTEGER}, "input_length": {INTEGER}, "output_length": {INTEGER}, "hash_ids": {IDS}}}'),
 )
 _SYNTHETIC_END = 1_022_025  # ms, the last arrival of the published file
 
 
 def generate(folder: Path, rows: int) -> None:
     """Write the four files, with `rows` rows in the two largest."""
-    for name, count in scaled({name: file.rows for name, file in _FILES.items()}, rows).items():
+    for name, count in scale_rows({name: file.rows for name, file in _FILES.items()}, rows).items():
         _write(folder, name, count, _FILES[name])
 
 
@@ -71,31 +71,31 @@ def _write(folder: Path, name: str, rows: int, file: _File) -> None:
         for start, stop in chunks(rows, _PROMPTS_AT_ONCE):
             count = stop - start
             times = steps.take(count) if file.step else own.chunk(draws, start, stop, rows)
-            turns = interleaved(draws, count, file.turns)
-            inputs = growing(draws, turns, file.inputs)
+            turns = interleave(draws, count, file.turns)
+            inputs = growing_lengths(draws, turns, file.inputs)
             offsets, blocks, next_id = shared_blocks(turns, -(-inputs // BLOCK), file.common, next_id)
             lines.write(
                 json_object(
-                    timestamp=whole(times),
-                    input_length=whole(inputs),
-                    output_length=whole(file.outputs.draw(draws, count)),
-                    hash_ids=ids(offsets, blocks),
+                    timestamp=integer(times),
+                    input_length=integer(inputs),
+                    output_length=integer(file.outputs.draw(draws, count)),
+                    hash_ids=id_lists(offsets, blocks),
                 )
             )
 
 
 class _Steps:
-    """Arrivals in steps of nearly `step` ms, 2 to 18 requests at each: 10.2 in the published conversations."""
+    """Arrivals in steps of nearly `step` ms, 2 to 18 requests at each; the published conversations have 10.2."""
 
     def __init__(self, draws: Draws, step: int) -> None:
         self._draws, self._step, self._steps = draws, step, 0
         self._left = np.empty(0, np.int64)
 
     def take(self, count: int) -> Ints:
-        """The next `count` arrivals."""
+        """Return the next `count` arrivals."""
         while len(self._left) < count:
             number = np.arange(self._steps, self._steps + 256)
-            # A third of the published arrivals stand 1 ms below a multiple of the step, a few 3 ms.
+            # A third of the published arrivals are 1 ms before a multiple of the step, a few 3 ms.
             early = np.array([0, 1, 3])[self._draws.choose(256, [660, 337, 3])] * (number > 0)
             requests = 2 + self._draws.below(256, 9) + self._draws.below(256, 9)
             self._left = np.concatenate([self._left, np.repeat(number * self._step - early, requests)])

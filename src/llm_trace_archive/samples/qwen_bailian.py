@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .kit.conversations import growing, interleaved, shared_blocks
-from .kit.distributions import FLAT, Arrivals, Tokens, lognormal, scaled
+from .kit.conversations import growing_lengths, interleave, shared_blocks
+from .kit.distributions import FLAT, Arrivals, Tokens, lognormal, scale_rows
 from .kit.draws import Draws, chunks
-from .kit.shape import FLOAT, IDS, WHOLE, Shape
-from .kit.spell import Lines, chosen, ids, json_object, python_float, quoted, whole
+from .kit.shape import FLOAT, IDS, INTEGER, Shape
+from .kit.spell import Lines, id_lists, integer, json_object, pick, python_float, quote
 
 BLOCK = 16
 _PROMPTS_AT_ONCE = 1 << 13
@@ -20,7 +20,7 @@ _TWO_HOURS = Arrivals(0, 7_199_990, FLAT)  # ms
 
 @dataclass(frozen=True)
 class _File:
-    """types: how often each occurs; names_turns: whether follow-ups name their parent and turn."""
+    """types: the frequency of each; names_turns: whether follow-ups name their parent and turn."""
 
     rows: int
     inputs: Tokens
@@ -30,9 +30,9 @@ class _File:
     names_turns: bool = True
 
 
-# Rows, medians, means and types are those of the published files; the largest counts are not published, nor is the
-# type in the file of code. Turns: what brings the share of blocks seen before near the published hit ratios. In the
-# file of API calls they are not named: there 97 % of hits are between requests of a single turn (arXiv:2506.02634).
+# Rows, medians, means and types are those of the published files; maxima are not published, nor is the type in the file
+# of code. Turns are chosen so that the share of blocks seen before is near the published hit ratios. The file of API
+# calls does not name them: there, 97 % of hits are between requests of a single turn (arXiv:2506.02634).
 _FILES = {
     "qwen_traceA_blksz_16.jsonl": _File(
         43058,
@@ -57,8 +57,8 @@ _FILES = {
     ),
 }
 _SHAPE = Shape(
-    rf'{{"chat_id": {WHOLE}, "parent_chat_id": (-1|{WHOLE}), "timestamp": {FLOAT}, "input_length": {WHOLE}, '
-    rf'"output_length": {WHOLE}, "type": "[a-z]+", "turn": {WHOLE}, "hash_ids": {IDS}}}',
+    rf'{{"chat_id": {INTEGER}, "parent_chat_id": (-1|{INTEGER}), "timestamp": {FLOAT}, "input_length": {INTEGER}, '
+    rf'"output_length": {INTEGER}, "type": "[a-z]+", "turn": {INTEGER}, "hash_ids": {IDS}}}',
     published=(
         '{"chat_id": 0, "parent_chat_id": -1, "timestamp": 0.0, "input_length": 502, "output_length": 1494, '
         '"type": "thinking", "turn": 1, "hash_ids": [0, 1, 31]}',
@@ -68,8 +68,8 @@ SHAPES = dict.fromkeys(_FILES, _SHAPE)
 
 
 def generate(folder: Path, rows: int) -> None:
-    """Write the four files, with `rows` rows in the one of API calls."""
-    for name, count in scaled({name: file.rows for name, file in _FILES.items()}, rows).items():
+    """Write the four files, with `rows` rows in the one with API calls."""
+    for name, count in scale_rows({name: file.rows for name, file in _FILES.items()}, rows).items():
         _write(folder, name, count, _FILES[name])
 
 
@@ -79,20 +79,20 @@ def _write(folder: Path, name: str, rows: int, file: _File) -> None:
     with Lines(folder / name, SHAPES[name]) as lines:
         for start, stop in chunks(rows, _PROMPTS_AT_ONCE):
             count = stop - start
-            turns = interleaved(draws, count, file.turns)
-            inputs = growing(draws, turns, file.inputs)
+            turns = interleave(draws, count, file.turns)
+            inputs = growing_lengths(draws, turns, file.inputs)
             offsets, blocks, next_id = shared_blocks(turns, -(-inputs // BLOCK), 0, next_id)
             kind = draws.choose(turns.conversations, list(file.types.values()))[turns.conversation]
             named = (turns.turn > 1) & file.names_turns
             lines.write(
                 json_object(
-                    chat_id=whole(np.arange(start, stop)),
-                    parent_chat_id=whole(np.where(named, start + turns.parent, -1)),
+                    chat_id=integer(np.arange(start, stop)),
+                    parent_chat_id=integer(np.where(named, start + turns.parent, -1)),
                     timestamp=python_float(_TWO_HOURS.chunk(draws, start, stop, rows), 3),
-                    input_length=whole(inputs),
-                    output_length=whole(file.outputs.draw(draws, count)),
-                    type=quoted(chosen(kind, *file.types)),
-                    turn=whole(np.where(named, turns.turn, 1)),
-                    hash_ids=ids(offsets, blocks),
+                    input_length=integer(inputs),
+                    output_length=integer(file.outputs.draw(draws, count)),
+                    type=quote(pick(kind, *file.types)),
+                    turn=integer(np.where(named, turns.turn, 1)),
+                    hash_ids=id_lists(offsets, blocks),
                 )
             )

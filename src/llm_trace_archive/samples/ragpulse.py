@@ -1,4 +1,4 @@
-"""Look-alikes of RAGPulse: requests put together from components, a clock that is reset, times as text."""
+"""Look-alikes of RAGPulse: requests composed of components, a clock that is reset, times as text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .kit.conversations import interleaved
-from .kit.distributions import Arrivals, by_percent, hours, lognormal, scaled
+from .kit.conversations import interleave
+from .kit.distributions import Arrivals, from_percentiles, hourly_load, lognormal, scale_rows
 from .kit.draws import Draws, Ints, chunks, mixed
-from .kit.shape import IDS, WHOLE, Shape
-from .kit.spell import Lines, Text, chosen, ids, json_object, quoted, whole
+from .kit.shape import IDS, INTEGER, Shape
+from .kit.spell import Lines, Text, id_lists, integer, json_object, pick, quote
 
 REQUESTS = "0_trace.jsonl"
 ROWS = {
@@ -33,40 +33,40 @@ _FILES = {
 }
 SHAPES = {
     REQUESTS: Shape(
-        rf'{{"timestamp": "{WHOLE}", "input_length": {WHOLE}, "output_length": {WHOLE}, '
+        rf'{{"timestamp": "{INTEGER}", "input_length": {INTEGER}, "output_length": {INTEGER}, '
         rf'"hash_ids": {{"sys_prompt": {IDS}, "passages_ids": {IDS}, "history": {IDS}, "web_search": {IDS}, '
         rf'"user_input": {IDS}}}, "session_id": "[0-9a-z_-]+"}}',
         tail="\n\n",
     ),
     **{
-        name: Shape(rf'{{"{component}_id": {WHOLE}, "token_length": {WHOLE}}}', tail="\n\n")
+        name: Shape(rf'{{"{component}_id": {INTEGER}, "token_length": {INTEGER}}}', tail="\n\n")
         for component, name in _FILES.items()
     },
 }
 _IN_ORDER_OF_IDS = ("passage", "sys_prompt", "history", "web_search", "user_input")
 
-# Quantiles of the lengths in the published files (of passages: of those that requests use).
+# Quantiles of the lengths in the published files; for passages, of those that requests use.
 _LENGTHS = {
-    "sys_prompt": by_percent({0: 437, 79: 437, 80: 512, 100: 512}),
-    "passage": by_percent({0: 3, 10: 150, 20: 186, 30: 224, 50: 279, 70: 323, 90: 362, 100: 512}),
-    "history": by_percent({0: 1, 10: 93, 20: 139, 30: 200, 40: 271, 50: 351, 60: 452, 65: 512, 100: 512}),
-    "user_input": by_percent({0: 1, 10: 3, 50: 6, 80: 10, 90: 12, 99: 29, 100: 178}),
-    "web_search": by_percent({0: 3, 10: 156, 20: 253, 30: 384, 40: 512, 100: 512}),
+    "sys_prompt": from_percentiles({0: 437, 79: 437, 80: 512, 100: 512}),
+    "passage": from_percentiles({0: 3, 10: 150, 20: 186, 30: 224, 50: 279, 70: 323, 90: 362, 100: 512}),
+    "history": from_percentiles({0: 1, 10: 93, 20: 139, 30: 200, 40: 271, 50: 351, 60: 452, 65: 512, 100: 512}),
+    "user_input": from_percentiles({0: 1, 10: 3, 50: 6, 80: 10, 90: 12, 99: 29, 100: 178}),
+    "web_search": from_percentiles({0: 3, 10: 156, 20: 253, 30: 384, 40: 512, 100: 512}),
 }
-# The first ids of a kind are the shared ones: the usual head of the system prompt, head and end of the one without
-# passages, head and middle of the one with search results, and one for each day; the history of a first turn.
+# The first ids of a kind are shared. System prompt: the usual head, head and end of the one without passages, head and
+# middle of the one with search results, and one for each day. History: that of a first turn.
 _HEAD, _BARE_HEAD, _BARE_END, _WEB_HEAD, _WEB_MIDDLE, _FIRST_DAY = range(6)
 _SHARED = {"sys_prompt": (512, 512, 4, 512, 512, *(512,) * 14), "history": (11,)}
 
-# Requests by their number of passages, of history parts beside the shared one, and of search results, as published.
+# Requests by number of passages, of history parts besides the shared one, and of search results, as published.
 _PASSAGES = (1465, 63, 28, 37, 20, 26, 5454, 13)
 _HISTORY = (3673, 2184, 718, 304, 141, 60, 17, 3, 4, 1, 1)
 _SEARCHES = (6850, 30, 82, 111, 31, 2)
 _OUTPUT, _SESSION = lognormal(234, 283, 2183, 7), lognormal(1.4, 1.78, 25)
 
-# Two weeks, each with a clock of its own: first and last second, and the origin as the ids of sessions tell it.
+# Two weeks, each with its own clock: the origin, as session ids show it, and the first and last second.
 _ORIGINS = 1757476835, 1757476835 + 604800
-_LOAD = hours(7, first_weekday=2, first_hour=12, weekend=70)
+_LOAD = hourly_load(7, first_weekday=2, first_hour=12, weekend=70)
 _WEEKS = Arrivals(82, 604453, _LOAD), Arrivals(0, 604603, _LOAD)
 _FIRST_WEEK = 3800
 # Session ids of the first week that look like tests; a small sample has the first four.
@@ -80,14 +80,14 @@ _ODD = (
 
 @dataclass(frozen=True)
 class _Pool:
-    """The components of one kind: ids from `first` on."""
+    """The components of one kind, with `size` ids from `first`."""
 
     kind: str
     first: int
     size: int
 
     def lengths(self, numbers: Ints) -> Ints:
-        """Token lengths of components, which follow from their ids."""
+        """Return the token lengths of components, which follow from their ids."""
         shared = np.array(_SHARED.get(self.kind, (0,)), np.int64)
         index = np.minimum(numbers - self.first, len(shared))
         found = np.append(shared, 0)[index]
@@ -96,7 +96,7 @@ class _Pool:
 
 def generate(folder: Path, rows: int) -> None:
     """Write the requests and the five files of components, which have `rows` rows in all."""
-    count = scaled(ROWS, rows)
+    count = scale_rows(ROWS, rows)
     pools: dict[str, _Pool] = {}
     first = 0
     for kind in _IN_ORDER_OF_IDS:
@@ -105,22 +105,22 @@ def generate(folder: Path, rows: int) -> None:
     for kind, name in _FILES.items():
         _write_pool(folder / name, pools[kind])
     draws = Draws("ragpulse", REQUESTS)
-    requests = max(4, count[REQUESTS])  # two a week, or there is no reset
+    requests = max(4, count[REQUESTS])  # two per week, or there is no reset
     with Lines(folder / REQUESTS, SHAPES[REQUESTS]) as lines:
         for index, times, sessions in _requests(draws, requests):
-            lines.write(_prompts(draws, pools, index, requests, whole(times), sessions))
+            lines.write(_prompts(draws, pools, index, requests, integer(times), sessions))
 
 
 def _write_pool(path: Path, pool: _Pool) -> None:
     with Lines(path, SHAPES[path.name]) as lines:
         for start, stop in chunks(pool.size):
             numbers = np.arange(pool.first + start, pool.first + stop)
-            texts = {f"{pool.kind}_id": whole(numbers), "token_length": whole(pool.lengths(numbers))}
+            texts = {f"{pool.kind}_id": integer(numbers), "token_length": integer(pool.lengths(numbers))}
             lines.write(json_object(**texts))
 
 
 def _requests(draws: Draws, rows: int) -> Iterator[tuple[Ints, Ints, Text]]:
-    """Numbers, arrivals and session ids of the requests."""
+    """Yield numbers, arrivals and session ids of the requests."""
     before = 0
     last = ""
     first_week = max(1, rows * _FIRST_WEEK // ROWS[REQUESTS])
@@ -134,15 +134,15 @@ def _requests(draws: Draws, rows: int) -> Iterator[tuple[Ints, Ints, Text]]:
                 session[1 : 1 + 2 * len(odd) : 2] = len(names) - len(odd) + np.arange(len(odd))[: len(session[1::2])]
             elif start == 0:
                 names, session = [*names, last], session.copy()
-                session[0] = len(names) - 1  # a session goes on over the reset
+                session[0] = len(names) - 1  # one session spans the reset
             last = names[session[-1]]
-            yield before + np.arange(start, stop), times, chosen(session, *names)
+            yield before + np.arange(start, stop), times, pick(session, *names)
         before += count
 
 
 def _sessions(draws: Draws, times: Ints, origin: int) -> tuple[list[str], Ints]:
-    """Names of sessions, which start with the time in ms at which they begin, and the session of each request."""
-    session = interleaved(draws, len(times), _SESSION).conversation
+    """Return the names of sessions, which start with their first time in ms, and the session of each request."""
+    session = interleave(draws, len(times), _SESSION).conversation
     _, first = np.unique(session, return_index=True)
     begin = (origin + times[first]) * 1000 - draws.below(len(first), 1000)
     letters = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -153,12 +153,12 @@ def _sessions(draws: Draws, times: Ints, origin: int) -> tuple[list[str], Ints]:
 
 
 def _prompts(draws: Draws, pools: dict[str, _Pool], index: Ints, rows: int, times: Text, sessions: Text) -> Text:
-    """Lines of requests: the ids of each one's components, and the tokens these add up to."""
+    """Return the lines of requests: the ids of their components, and the tokens these add up to."""
     count, to_go = len(index), rows - 1 - index
     passages, history, searches = (draws.choose(count, each) for each in (_PASSAGES, _HISTORY, _SEARCHES))
     sys_prompt, past, user, web = (pools[kind] for kind in ("sys_prompt", "history", "user_input", "web_search"))
     shared = len(_SHARED["sys_prompt"])
-    # Upstream gives new ids from the last one downwards.
+    # The upstream assigns new ids from the last one downwards.
     own = sys_prompt.first + shared + (sys_prompt.size - shared - 1) * to_go // max(1, rows - 1)
     day = sys_prompt.first + _FIRST_DAY + 14 * index // rows
     bare, with_web = passages == 0, searches > 0
@@ -180,17 +180,17 @@ def _prompts(draws: Draws, pools: dict[str, _Pool], index: Ints, rows: int, time
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         until = np.concatenate([[0], np.cumsum(pool.lengths(numbers))])
         tokens += until[offsets[1:]] - until[offsets[:-1]]
-        texts[name] = ids(offsets, numbers)
+        texts[name] = id_lists(offsets, numbers)
     return json_object(
-        timestamp=quoted(times),
-        input_length=whole(tokens),
-        output_length=whole(_OUTPUT.draw(draws, count)),
+        timestamp=quote(times),
+        input_length=integer(tokens),
+        output_length=integer(_OUTPUT.draw(draws, count)),
         hash_ids=json_object(**texts),
-        session_id=quoted(sessions),
+        session_id=quote(sessions),
     )
 
 
 def _runs(first: Ints, sizes: Ints) -> Ints:
-    """Runs of whole numbers, one after another."""
+    """Return runs of consecutive integers, concatenated."""
     ends = np.cumsum(sizes)
     return np.repeat(first - ends + sizes, sizes) + np.arange(ends[-1])

@@ -1,6 +1,6 @@
-"""Look-alikes of WEKA's Claude Code sessions: a JSON file a session, prompts that grow turn by turn, nested sub-agents.
+"""Look-alikes of WEKA's Claude Code sessions: one JSON file each, prompts that grow turn by turn, nested sub-agents.
 
-Prompts are shorter than the published ones, and sub-agents more frequent, so that a few small files show everything.
+Prompts are shorter than the published ones and sub-agents more frequent, so that a few small files have everything.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from .kit.distributions import by_percent, lognormal
+from .kit.distributions import from_percentiles, lognormal
 from .kit.draws import Draws
 from .kit.shape import Shape
 
-SHAPES: dict[str, Shape] = {}  # not files of lines
+SHAPES: dict[str, Shape] = {}  # the files have no lines
 BLOCK = 64
-# Requests a session, and seconds of the service, as the upstream's README has them; what is not there, as the files do.
-_REQUESTS = by_percent({0: 3, 25: 19, 50: 48, 75: 101, 99: 400, 100: 1178})
-_START = by_percent({0: 99, 25: 292, 50: 387, 100: 500})  # blocks of the first prompt
-_GROWTH = by_percent({0: 0, 50: 6, 90: 40, 100: 300})  # blocks that a turn adds
-_MOST_BLOCKS = 900  # then the session is summed up, and starts again from its system prompt
+# Requests per session and seconds of the service are from the upstream's README, everything else from its files.
+_REQUESTS = from_percentiles({0: 3, 25: 19, 50: 48, 75: 101, 99: 400, 100: 1178})
+_START = from_percentiles({0: 99, 25: 292, 50: 387, 100: 500})  # blocks of the first prompt
+_GROWTH = from_percentiles({0: 0, 50: 6, 90: 40, 100: 300})  # blocks that a turn adds
+_MOST_BLOCKS = 900  # then the session is summarised and restarts from its system prompt
 _OUTPUT = lognormal(218, 446, 18195)
 _API_CS = lognormal(650, 1020, 30003, 79)  # hundredths of a second
-_THINK_DS = by_percent({0: 1, 25: 60, 50: 100, 75: 300, 99: 20000, 100: 776000})  # tenths of a second
+_THINK_DS = from_percentiles({0: 1, 25: 60, 50: 100, 75: 300, 99: 20000, 100: 776000})  # tenths of a second
 _MODELS = ("claude-opus-4-5-20251101", "claude-sonnet-4-5-20250929", "claude-opus-4-6")
 _AGENT_MODEL = "claude-haiku-4-5-20251001"
 _INPUTS = (["tool_result"], ["text"], ["tool_result", "text"], ["tool_result", "tool_use"])
@@ -34,7 +34,7 @@ _OUTPUTS = (["tool_use"], ["text", "tool_use"], ["text"], ["thinking", "text"], 
 
 
 def generate(folder: Path, rows: int) -> None:
-    """Write sessions that have about `rows` requests in all: trace_0001.json and so on."""
+    """Write sessions with about `rows` requests in all: trace_0001.json and so on."""
     drawn = np.minimum(_REQUESTS.draw(Draws("weka-claude-code", "sessions"), rows), max(3, rows // 4))
     lengths = drawn[: np.searchsorted(np.cumsum(drawn), rows) + 1].tolist()
     for number, length in enumerate(lengths, 1):
@@ -45,7 +45,7 @@ def generate(folder: Path, rows: int) -> None:
 
 @dataclass
 class _Blocks:
-    """The ids of a session's blocks, in the order of their first use, from 1."""
+    """The ids of a session's blocks, from 1 by first use."""
 
     used: int = 0
 
@@ -56,14 +56,14 @@ class _Blocks:
 
 @dataclass
 class _Conversation:
-    """Requests one after another, each of which adds to the prompt before."""
+    """Consecutive requests, each of which extends the previous prompt."""
 
     draws: Draws
     blocks: _Blocks
     prompt: list[int] = field(default_factory=list)
 
     def requests(self, count: int, models: list[str], streaming: int) -> Iterator[dict[str, Any]]:
-        """`streaming`: how many in 64 are of type s. A second model takes over half-way."""
+        """Yield requests, of which `streaming` in 64 have type s; a second model takes over half-way."""
         draws = self.draws
         start, growth = int(_START.draw(draws, 1)[0]), _GROWTH.draw(draws, count).tolist()
         rest, output = draws.below(count, BLOCK).tolist(), _OUTPUT.draw(draws, count).tolist()
@@ -129,7 +129,7 @@ def _session(name: str, number: int, length: int) -> dict[str, Any]:
 
 
 def _agents(draws: Draws, blocks: _Blocks, start: float, requests: int) -> Iterator[dict[str, Any]]:
-    """A sub-agent that explores, and one that runs on by itself: of that one no figures are known."""
+    """Yield a sub-agent that explores, and one that runs in the background, whose figures are unknown."""
     shares = (requests - requests // 2, requests // 2)
     for number, share in enumerate(share for share in shares if share):
         milliseconds = draws.below(2, 100_000).tolist()

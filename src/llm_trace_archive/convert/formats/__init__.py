@@ -1,5 +1,5 @@
-"""Upstream formats: one file a format, reading and writing side by side.
+"""Upstream formats, one module each, with reading and writing side by side.
 
-A format reads a file's `Layout`, then its rows as batches of upstream fields, and writes the file's bytes again from
-the layout and the text of those fields.
+In: the verified bytes of one upstream file. Out: its `Layout`, and its rows as batches of upstream fields. Backwards:
+the layout and the text of the fields give the file's bytes again. Read `layout`, `csv` (with `text`), `registry`.
 """

@@ -1,16 +1,16 @@
 """Parquet files of conversations, as LMSYS-Chat-1M has them: their tokens are counted, their text is dropped.
 
-Each answer of the model is a row: a message of the assistant after the first one of the user. Its fields are the
+Each answer of the model is a row: a message of the assistant after the user's first one. Its fields are the
 conversation's own, and three that are counted from `conversation`:
 
 conversation.answer         the answer's place among the answers of its conversation, from 1
-conversation.input_tokens   tokens of all messages before it: the system's, the user's, and those of the assistant
+conversation.input_tokens   tokens of all messages before it: the system's, the user's, and the assistant's
 conversation.output_tokens  tokens of the answer
 
-The tokens of a message are those of its content alone: no chat template, no role, nothing before, between or after
-messages; a special token that is spelled out in a content counts as one. Several messages of the user in a row are all
-input of the next answer; several of the assistant are an answer each. What the assistant says before the user does is
-input only. A message that nothing answers is in no row, and a conversation without an answer gives none.
+The tokens of a message are those of its content alone: no chat template, no role, nothing between messages; a special
+token spelled out in a content counts as one. Several user messages in a row are all input of the next answer; several
+assistant messages in a row are one answer each. What the assistant says before the user does is only input. A message
+without an answer is in no row, and a conversation without an answer has none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import BadUpstream, BadUse
 from ...core.recipe import UpstreamFile, Workload
-from .layout import Layout, Reading, Spelled, check_fields, compare
+from .layout import FieldTexts, Layout, OpenFile, check_fields, file_error
 
 Ints = NDArray[np.int64]
 
@@ -43,56 +43,56 @@ COLUMNS = {
 }
 COPIED = ("conversation_id", "model", "language", "redacted")
 COUNTED = ("conversation.answer", "conversation.input_tokens", "conversation.output_tokens")
-# Few, because an encoding takes a hundred times the room of its count.
+# Few, because an encoding takes a hundred times the memory of its count.
 ROWS_AT_ONCE = 512
 
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
-    """The names of the fields. Raises BadUpstream unless the file has the columns of conversations, and no other."""
-    with _readable(workload, file):
+    """Return the names of the fields. Raises BadUpstream unless the file has exactly the columns of conversations."""
+    with _errors_as_bad_upstream(workload, file):
         schema = pq.read_schema(path)
     kinds = dict(zip(schema.names, schema.types, strict=True))
     wrong = {name: kind for name, kind in COLUMNS.items() if kinds.get(name) is None or kind not in (None, kinds[name])}
     unknown = [name for name in kinds if name not in COLUMNS]
     if wrong or unknown or len(kinds) < len(schema):
-        raise BadUpstream(
-            str(workload),
-            f"the columns of {file.name} are not those of a file of conversations",
+        raise file_error(
+            workload,
+            file,
+            "does not have the columns of a file of conversations",
             expected="\n".join(f"{name}: {kind or 'any type'}" for name, kind in wrong.items()),
             got="\n".join(f"{name}: {kinds[name]}" if name in kinds else f"no {name}" for name in wrong),
             unknown=", ".join(unknown)[:500],
-            twice=", ".join(sorted({name for name in schema.names if schema.names.count(name) > 1})),
-            next=compare(file),
+            repeated=", ".join(sorted({name for name in schema.names if schema.names.count(name) > 1})),
         )
     check_fields(workload, file, [*COPIED, *COUNTED])
     return Layout("conversations", fields=[*COPIED, *COUNTED])
 
 
-def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
-    """A row an answer, in the order of the conversations. Raises BadUpstream that names the first bad row, from 1."""
-    count = _counter(reading.workload, reading.helpers)
+def read_batches(source: OpenFile) -> Iterator[pa.RecordBatch]:
+    """Yield a row for each answer, in order. Raises BadUpstream that names the first bad row, from 1."""
+    count = _counter(source.workload, source.helpers)
     start = 1
-    with _readable(reading.workload, reading.file), pq.ParquetFile(reading.stream) as content:
+    with _errors_as_bad_upstream(source.workload, source.file), pq.ParquetFile(source.stream) as content:
         for batch in content.iter_batches(ROWS_AT_ONCE, columns=[*COPIED, "conversation"]):
-            batch.validate(full=True)  # that texts are UTF-8, too
-            _check(reading.workload, reading.file, batch, start)
+            batch.validate(full=True)  # UTF-8, too
+            _check(source, batch, start)
             yield _answers(batch, count)
             start += batch.num_rows
 
 
-def write(found: Layout, spelled: Iterator[Spelled]) -> Iterator[bytes]:
-    """Never asked for: recipes of this format say `restores = false`."""
+def write(layout: Layout, texts: Iterator[FieldTexts]) -> Iterator[bytes]:
+    """Never called: recipes of this format say `restores = false`."""
     raise NotImplementedError("the text of conversations is not kept")
 
 
 def _counter(workload: Workload, helpers: Mapping[str, Path]) -> Callable[[list[str]], Ints]:
-    """What gives the number of tokens of each text. Raises BadUse without a tokenizer that can be read."""
+    """Return a function that counts the tokens of each text. Raises BadUse without a readable tokenizer."""
     from tokenizers import Tokenizer
 
     if "tokenizer" not in helpers:
         raise BadUse(
             str(workload),
-            "its recipe names no tokenizer",
+            "the recipe names no tokenizer",
             expected=f'a file with role = "tokenizer" in recipes/{workload.trace}.toml',
         )
     try:
@@ -100,7 +100,7 @@ def _counter(workload: Workload, helpers: Mapping[str, Path]) -> Callable[[list[
     except Exception as error:  # the library raises nothing narrower
         raise BadUse(
             str(workload),
-            "its tokenizer can't be read",
+            "the tokenizer can't be read",
             file=str(helpers["tokenizer"]),
             reason=str(error)[:300],
             next="pip install --upgrade tokenizers, or compare the file with its source",
@@ -124,7 +124,7 @@ def _answers(batch: pa.RecordBatch, count: Callable[[list[str]], Ints]) -> pa.Re
     first = (np.cumsum(lengths) - lengths)[owner]
 
     def so_far(values: NDArray[np.int64] | NDArray[np.bool_]) -> Ints:
-        """The sum over a message's conversation up to the message, which is included."""
+        """Return the sum over a message's conversation, up to and including the message."""
         sums = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
         found: Ints = sums[1:] - sums[first]
         return found
@@ -139,21 +139,26 @@ def _answers(batch: pa.RecordBatch, count: Callable[[list[str]], Ints]) -> pa.Re
     )
 
 
-def _check(workload: Workload, file: UpstreamFile, batch: pa.RecordBatch, start: int) -> None:
-    """Raise BadUpstream for the first thing missing, or a role that is none."""
+def _check(source: OpenFile, batch: pa.RecordBatch, start: int) -> None:
+    """Raise BadUpstream for the first missing value or unknown role; the batch's first row is number `start`."""
+
+    def error(row: int, where: str, expected: str, got: str) -> BadUpstream:
+        message = "has a value that can't be converted"
+        return source.error(message, where=f"row {start + row:,}, {where}", expected=expected, got=got)
+
     for name in (*COPIED, "conversation"):
         if batch.column(name).null_count:
             row = pc.index(batch.column(name).is_null(), True).as_py()
-            raise _bad(workload, file, f"row {start + row:,}, column '{name}'", "a value", "none")
+            raise error(row, f"column '{name}'", "a value", "null")
     conversations = batch.column("conversation")
     lengths = pc.list_value_length(conversations)
     if (row := pc.index(lengths, 0).as_py()) >= 0:
-        raise _bad(workload, file, f"row {start + row:,}, column 'conversation'", "messages", "an empty list")
+        raise error(row, "column 'conversation'", "messages", "an empty list")
     messages = conversations.flatten()
     texts = {name: pc.struct_field(messages, name) for name in ("content", "role")}
     known = pc.is_in(texts["role"], pa.array(ROLES))
     for name, fault, expected in (
-        ("content", texts["content"].is_null(), "a text"),
+        ("content", texts["content"].is_null(), "text"),
         ("role", pc.invert(known), f"one of {', '.join(ROLES)}"),
     ):
         if (index := pc.index(fault, True).as_py()) >= 0:
@@ -161,29 +166,16 @@ def _check(workload: Workload, file: UpstreamFile, batch: pa.RecordBatch, start:
             row = int(np.searchsorted(ends, index, side="right"))
             message = index - int(ends[row] - lengths[row].as_py()) + 1
             got = texts[name][index].as_py()
-            where = f"row {start + row:,}, message {message} of its conversation, '{name}'"
-            raise _bad(workload, file, where, expected, "none" if got is None else repr(got)[:60])
-
-
-def _bad(workload: Workload, file: UpstreamFile, where: str, expected: str, got: str) -> BadUpstream:
-    return BadUpstream(
-        str(workload),
-        f"{file.name} holds a value that can't be taken",
-        where=where,
-        expected=expected,
-        got=got,
-        next=compare(file),
-    )
+            where = f"message {message} of its conversation, '{name}'"
+            raise error(row, where, expected, "null" if got is None else repr(got)[:60])
 
 
 @contextmanager
-def _readable(workload: Workload, file: UpstreamFile) -> Iterator[None]:
-    """Tell in our words what Arrow can't read; what the disk says has a number and is left alone."""
+def _errors_as_bad_upstream(workload: Workload, file: UpstreamFile) -> Iterator[None]:
+    """Raise BadUpstream for what Arrow can't read; errors of the disk, which have a number, pass."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise BadUpstream(
-            str(workload), f"{file.name} can't be read as Parquet", reason=str(error)[:300], next=compare(file)
-        ) from None
+        raise file_error(workload, file, "can't be read as Parquet", reason=str(error)[:300]) from None

@@ -1,4 +1,4 @@
-"""CSV: read as text, field by field, so that nothing of a value's spelling is lost before it is understood."""
+"""CSV, read as text field by field, so that the spelling of every value is kept until it is understood."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from ...core.errors import BadUpstream
 from ...core.recipe import UpstreamFile, Workload
-from .layout import BLOCK_BYTES, Layout, Reading, Spelled, check_fields, compare, compression_of, edges, joined, lines
+from .layout import FieldTexts, Layout, OpenFile, check_fields
+from .text import BLOCK_BYTES, compression_of, join_records, lines, read_edges
 
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
-    """The layout of a CSV file. Raises BadUpstream if its columns are not the recipe's."""
-    found = edges(workload, file, path)
-    fields = next(csv.reader([found.line]))
+    """Return the layout of a CSV file. Raises BadUpstream if its columns are not the recipe's."""
+    edges = read_edges(workload, file, path)
+    fields = next(csv.reader([edges.line]))
     check_fields(workload, file, fields)
-    return Layout("csv", found.line, fields, {}, found.line_end, found.tail, compression_of(file), found.content)
+    return Layout("csv", edges.line, fields, {}, edges.line_end, edges.tail, compression_of(file), edges.content)
 
 
-def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
-    """Rows as text columns. Raises BadUpstream."""
+def read_batches(source: OpenFile) -> Iterator[pa.RecordBatch]:
+    """Yield rows as text columns. Raises BadUpstream."""
 
     def refuse(row: Any) -> str:
         refused.append((row.actual_columns, row.text))
@@ -34,54 +34,48 @@ def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
     refused: list[tuple[int, str]] = []
     try:
         with pyarrow.csv.open_csv(
-            reading.stream,
+            source.stream,
             read_options=pyarrow.csv.ReadOptions(block_size=BLOCK_BYTES),
             parse_options=pyarrow.csv.ParseOptions(invalid_row_handler=refuse),
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(reading.layout.fields, pa.string()), strings_can_be_null=False
+                column_types=dict.fromkeys(source.layout.fields, pa.string()), strings_can_be_null=False
             ),
         ) as reader:
             yield from reader
     except pa.ArrowInvalid as error:
-        if refused:
-            columns, text = refused[0]
-            raise BadUpstream(
-                str(reading.workload),
-                f"{reading.file.name} has a row of another length",
-                line=f"{_line_of(reading, text):,}: {text if len(text) < 120 else text[:117] + '...'}",
-                expected=f"{len(reading.layout.fields)} columns",
-                got=f"{columns} columns",
-                next=compare(reading.file),
-            ) from None
-        raise BadUpstream(
-            str(reading.workload),
-            f"{reading.file.name} can't be read as CSV",
-            reason=str(error)[:300],
-            next=compare(reading.file),
+        if not refused:
+            raise source.error("can't be read as CSV", reason=str(error)[:300]) from None
+        columns, text = refused[0]
+        raise source.error(
+            "has a row with the wrong number of columns",
+            line=f"{_line_number(source, text):,}: {text if len(text) < 120 else text[:117] + '...'}",
+            expected=f"{len(source.layout.fields)} columns",
+            got=f"{columns} columns",
         ) from None
 
 
-def _line_of(reading: Reading, text: str) -> int:
-    """The first line with that text, counted from 1; 0 if a quoted field spreads it over several."""
+def _line_number(source: OpenFile, text: str) -> int:
+    """Return the number, from 1, of the first line with that text; 0 if a quoted field spans several lines."""
     wanted = text.encode()
-    every = enumerate(lines(reading.workload, reading.file, reading.path), 1)
+    every = enumerate(lines(source.workload, source.file, source.path), 1)
     return next((number for number, line in every if line.rstrip(b"\r\n") == wanted), 0)
 
 
-def write(found: Layout, spelled: Iterator[Spelled]) -> Iterator[bytes]:
-    """The file's bytes from the text of its fields."""
+def write(layout: Layout, texts: Iterator[FieldTexts]) -> Iterator[bytes]:
+    """Yield the file's bytes from the text of its fields."""
     rows = False
-    yield found.header.encode()
-    for columns, last in spelled:
+    yield layout.header.encode()
+    for columns, last in texts:
         if not rows:
-            yield found.line_end.encode()
+            yield layout.line_end.encode()
         rows = True
-        texts = [_csv_field(columns[name]) for name in found.fields]
-        yield joined(pc.binary_join_element_wise(*texts, ",") if len(texts) > 1 else texts[0], found, last)
-    yield found.tail.encode()
+        fields = [_quote(columns[name]) for name in layout.fields]
+        yield join_records(pc.binary_join_element_wise(*fields, ",") if len(fields) > 1 else fields[0], layout, last)
+    yield layout.tail.encode()
 
 
-def _csv_field(text: pa.Array) -> pa.Array:
+def _quote(text: pa.Array) -> pa.Array:
+    """Quote the values that need it."""
     special = pc.match_substring_regex(text, '[",\r\n]')
     if not pc.any(special).as_py():
         return text

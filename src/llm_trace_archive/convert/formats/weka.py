@@ -1,13 +1,13 @@
-"""WEKA's sessions of a coding agent: a file a session, one compact JSON object with its requests in order.
+"""WEKA's sessions of a coding agent: one file per session, a compact JSON object with its requests in order.
 
 Each request is a row, in the order of the document. Its fields are the session's own, such as `id`; the request's,
-`requests.*`; and those of the sub-agent that made it, `subagent.*`, null in the session's own conversation. A sub-agent
-stands among the requests where it was started, and holds its own.
+`requests.*`; and those of the sub-agent that made it, `subagent.*`, which are null in the session's own conversation. A
+sub-agent is an entry among the requests, where it was started, and contains its own requests.
 
-The file counts `t` of a sub-agent's request from the sub-agent's start. `requests.t` counts from the session's start,
-like all others: docs/tutorials/weka-trace.md of https://github.com/ai-dynamo/aiperf tells the two conventions apart.
+In the file, `t` of a sub-agent's request counts from the sub-agent's start. Our `requests.t` always counts from the
+session's start: docs/tutorials/weka-trace.md of https://github.com/ai-dynamo/aiperf describes both conventions.
 
-The session's `totals` are no fields: they are sums over its requests. Where they are others, the layout keeps them.
+The session's `totals` are not fields, because they are sums over its requests. If they differ, the layout keeps them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...core.errors import BadUpstream
 from ...core.recipe import UpstreamFile, Workload
-from .layout import Layout, Reading, Spelled, check_fields, compare
+from .layout import FieldTexts, Layout, OpenFile, check_fields
 
 Object = dict[str, Any]
 
 
 class Kind(NamedTuple):
-    """What a member's value must be; `type` is None for members that are no fields."""
+    """What a member's value must be; `type` is None for members that are not fields."""
 
     what: str
     type: pa.DataType | None
@@ -39,18 +38,18 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "text": Kind("a text", pa.string(), lambda value: type(value) is str),
+    "text": Kind("a string", pa.string(), lambda value: type(value) is str),
     "texts": Kind(
-        "a list of texts", pa.list_(pa.string()), lambda value: type(value) is list and {*map(type, value)} <= {str}
+        "a list of strings", pa.list_(pa.string()), lambda value: type(value) is list and {*map(type, value)} <= {str}
     ),
-    "whole": Kind("a whole number", pa.int64(), lambda value: type(value) is int and abs(value) < 2**63),
+    "whole": Kind("an integer", pa.int64(), lambda value: type(value) is int and abs(value) < 2**63),
     "float": Kind("a number with decimals", pa.float64(), lambda value: type(value) is float and math.isfinite(value)),
     "ids": Kind(
-        "a list of whole numbers",
+        "a list of integers",
         pa.list_(pa.int64()),
         lambda value: type(value) is list and {*map(type, value)} <= {int},
     ),
-    "requests": Kind("a list of requests, not empty", None, lambda value: type(value) is list and len(value) > 0),
+    "requests": Kind("a non-empty list of requests", None, lambda value: type(value) is list and len(value) > 0),
     "totals": Kind("an object", None, lambda value: type(value) is dict),
     "subagent": Kind("'subagent'", None, lambda value: value == "subagent"),
 }
@@ -103,25 +102,19 @@ FIELDS = {
 
 
 class _Unexpected(Exception):
-    """Where in the document, what was expected, what came."""
+    """Three strings: where in the document, what was expected, what came."""
 
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
-    """The layout, the same for every file. Raises BadUpstream if the recipe does not map the fields of the format."""
+    """Return the layout, the same for every file. Raises BadUpstream if the recipe does not map the format's fields."""
     check_fields(workload, file, list(FIELDS))
     floats = [name for name, kind in FIELDS.items() if kind is KINDS["float"]]
     return Layout("weka", spelling=dict.fromkeys(floats, "float"))
 
 
-def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
-    """A row a request. Raises BadUpstream that names the first member that is not as it should be."""
-
-    def problem(message: str, **details: str) -> BadUpstream:
-        return BadUpstream(
-            str(reading.workload), f"{reading.file.name} {message}", **details, next=compare(reading.file)
-        )
-
-    content = reading.stream.read()
+def read_batches(source: OpenFile) -> Iterator[pa.RecordBatch]:
+    """Yield one batch with a row for each request. Raises BadUpstream that names the first unexpected member."""
+    content = source.stream.read()
     try:
         session = json.loads(content)
         rows = list(_rows(session))
@@ -129,23 +122,24 @@ def read_batches(reading: Reading) -> Iterator[pa.RecordBatch]:
     except json.JSONDecodeError as error:
         is_cut = error.pos >= len(error.doc) - 1 or error.msg.startswith("Unterminated")
         cut = "  (the file ends within it)" if is_cut else ""
-        raise problem("can't be read as JSON", where=f"character {error.pos + 1:,}{cut}", reason=error.msg) from None
+        where = f"character {error.pos + 1:,}{cut}"
+        raise source.error("can't be read as JSON", where=where, reason=error.msg) from None
     except _Unexpected as unexpected:
         where, expected, got = unexpected.args
-        raise problem("is not a session as it should be", where=where, expected=expected, got=got) from None
+        raise source.error("is not a valid session", where=where, expected=expected, got=got) from None
     except (OverflowError, pa.ArrowInvalid) as error:
-        raise problem("holds numbers beyond 64 bits", reason=str(error)[:200]) from None
+        raise source.error("has numbers beyond 64 bits", reason=str(error)[:200]) from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]
-        raise problem("can't be read as JSON", reason=reason) from None
+        raise source.error("can't be read as JSON", reason=reason) from None
     totals = _compact(session["totals"])
     if totals != _compact(_totals((agent, each["in"], each["out"]) for agent, each in rows)):
-        reading.layout.tail = totals
+        source.layout.tail = totals
     yield pa.RecordBatch.from_arrays(columns, names=list(FIELDS))
 
 
 def _rows(session: Any) -> Iterator[tuple[Object | None, Object]]:
-    """Each request, after its sub-agent if it has one."""
+    """Yield each request with its sub-agent, or with None."""
     for n, each in enumerate(_checked(session, "", "the file")["requests"]):
         where = f"requests[{n}]"
         if not _is_agent(each):
@@ -155,7 +149,7 @@ def _rows(session: Any) -> Iterator[tuple[Object | None, Object]]:
         for m, request in enumerate(agent["requests"]):
             inner = f"{where}.requests[{m}]"
             if _is_agent(request):
-                raise _Unexpected(inner, "a request: sub-agents start no sub-agents", "a sub-agent")
+                raise _Unexpected(inner, "a request: sub-agents don't start sub-agents", "a sub-agent")
             yield agent, _checked(request, "requests.", inner)
 
 
@@ -164,7 +158,7 @@ def _is_agent(value: Any) -> bool:
 
 
 def _checked(value: Any, of: str, where: str) -> Object:
-    """The object, if its members are as they should be in name, order and kind."""
+    """Return the object. Raises _Unexpected unless its members have the right names, order and kinds."""
     if type(value) is not dict:
         raise _Unexpected(where, "an object", _shown(value))
     keys = [key for key in MEMBERS[of] if key in value or of + key not in OPTIONAL]
@@ -196,7 +190,7 @@ def _columns(session: Object, rows: list[tuple[Object | None, Object]]) -> Itera
 
 
 def _totals(requests: Iterable[tuple[Any, int, int]]) -> Object:
-    """The session's totals, from (its sub-agent or None, input tokens, output tokens) of each request."""
+    """Return the session's totals, from (sub-agent or None, input tokens, output tokens) of each request."""
     sums = {False: [0, 0], True: [0, 0]}
     agents = 0
     for agent, group in itertools.groupby(requests, key=lambda each: each[0]):
@@ -207,8 +201,8 @@ def _totals(requests: Iterable[tuple[Any, int, int]]) -> Object:
     own, others = sums[False], sums[True]
     both = [own[0] + others[0], own[1] + others[1]]
     named = {"parent_tokens": own, "subagent_tokens": others, "combined_tokens": both}
-    told: Object = {name: {"input": tokens[0], "output": tokens[1]} for name, tokens in named.items()}
-    return told | {"subagent_count": agents}
+    totals: Object = {name: {"input": tokens[0], "output": tokens[1]} for name, tokens in named.items()}
+    return totals | {"subagent_count": agents}
 
 
 def _compact(value: Any) -> str:
@@ -217,12 +211,12 @@ def _compact(value: Any) -> str:
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
-Row = dict[str, str]  # JSON of each field; empty where there is no value
+Row = dict[str, str]  # JSON of each field; empty if it has no value
 
 
-def write(found: Layout, spelled: Iterator[Spelled]) -> Iterator[bytes]:
-    """The file's bytes from the text of its fields."""
-    rows = [row for columns, _ in spelled for row in _json_rows(columns)]
+def write(layout: Layout, texts: Iterator[FieldTexts]) -> Iterator[bytes]:
+    """Yield the file's bytes from the text of its fields."""
+    rows = [row for columns, _ in texts for row in _json_rows(columns)]
     parts = []
     for agent, group in itertools.groupby(rows, key=_agent):
         own = list(group)
@@ -234,7 +228,7 @@ def write(found: Layout, spelled: Iterator[Spelled]) -> Iterator[bytes]:
         requests = ",".join(_object("requests.", row) for row in own)
         parts.append(_object("subagent.", own[0], type='"subagent"', requests=f"[{requests}]"))
     totals = _totals((_agent(row), int(row["requests.in"]), int(row["requests.out"])) for row in rows)
-    yield _object("", rows[0], requests=f"[{','.join(parts)}]", totals=found.tail or _compact(totals)).encode()
+    yield _object("", rows[0], requests=f"[{','.join(parts)}]", totals=layout.tail or _compact(totals)).encode()
 
 
 def _agent(row: Row) -> str | None:
@@ -242,7 +236,7 @@ def _agent(row: Row) -> str | None:
 
 
 def _object(of: str, row: Row, **others: str) -> str:
-    """An object of the members that have a value; `others` are those that are no fields."""
+    """Return an object with the members that have a value; `others` are the members that are not fields."""
     texts = ((key, others[key] if key in others else row[of + key] or _none(of + key)) for key in MEMBERS[of])
     return "{" + ",".join(f'"{key}":{text}' for key, text in texts if text) + "}"
 
@@ -256,10 +250,10 @@ def _json_rows(columns: Mapping[str, pa.Array]) -> Iterator[Row]:
     return (dict(zip(FIELDS, row, strict=True)) for row in zip(*values, strict=True))
 
 
-def _json(kind: Kind, spelled: pa.Array) -> list[str]:
+def _json(kind: Kind, column: pa.Array) -> list[str]:
     if kind is KINDS["ids"]:
-        spelled = pc.replace_substring(spelled, ", ", ",")
-    texts: list[str] = pc.fill_null(spelled, "").to_pylist()
+        column = pc.replace_substring(column, ", ", ",")
+    texts: list[str] = pc.fill_null(column, "").to_pylist()
     if kind is KINDS["text"]:
         return [text and _quoted(text) for text in texts]
     return [text and _repacked(text) for text in texts] if kind is KINDS["texts"] else texts

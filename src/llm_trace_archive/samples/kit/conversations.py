@@ -1,4 +1,4 @@
-"""Conversations whose turns are interleaved in time, and the ids of the blocks that their prompts share."""
+"""Conversations whose turns interleave in time, and the ids of the blocks that their prompts share."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .draws import Draws, Ints
 
 @dataclass(frozen=True)
 class Turns:
-    """The requests of some conversations, in order of time.
+    """The requests of some conversations, by time.
 
     conversation  its number, from 0
     turn          from 1
-    parent        the request of the turn before; -1 for the first turn
-    place         the request's place when all requests are sorted by conversation and turn
+    parent        the request of the previous turn; -1 for the first turn
+    place         the request's place when sorted by conversation and turn
     """
 
     conversation: Ints
@@ -30,14 +30,14 @@ class Turns:
         return int(self.conversation.max()) + 1
 
 
-def interleaved(draws: Draws, rows: int, lengths: Tokens) -> Turns:
-    """`rows` requests of conversations that have `lengths` turns; the last one may be cut short."""
+def interleave(draws: Draws, rows: int, lengths: Tokens) -> Turns:
+    """Return `rows` requests of conversations with `lengths` turns; the last one may be cut short."""
     turns = lengths.draw(draws, rows)
     turns = turns[: np.searchsorted(np.cumsum(turns), rows) + 1]
     ends = np.cumsum(turns)
     conversation = np.repeat(np.arange(len(turns)), turns)[:rows]
     first = (ends - turns)[conversation]
-    # A conversation begins anywhere, and its next turn comes within about 64 requests, sooner in a small sample.
+    # A conversation begins anywhere. Its next turn follows within about 64 requests, sooner in a small sample.
     begin = (draws.words(len(turns)) >> np.uint64(24)).astype(np.int64)
     gaps = np.cumsum((draws.words(rows) % np.uint64((1 << 40) // max(16, rows // 64))).astype(np.int64))
     place = np.argsort(begin[conversation] + gaps - gaps[first], kind="stable")
@@ -47,8 +47,8 @@ def interleaved(draws: Draws, rows: int, lengths: Tokens) -> Turns:
     return Turns(conversation[place], turn, np.where(turn > 1, row[place - 1], -1), place)
 
 
-def growing(draws: Draws, turns: Turns, tokens: Tokens) -> Ints:
-    """Prompt lengths that have the distribution `tokens`, and within a conversation never shrink."""
+def growing_lengths(draws: Draws, turns: Turns, tokens: Tokens) -> Ints:
+    """Return prompt lengths with the distribution `tokens` that never shrink within a conversation."""
     rows = len(turns.turn)
     height = (draws.words(turns.conversations) >> np.uint64(2)).astype(np.int64)
     # A turn lifts a prompt by a fiftieth of the ranks.
@@ -59,14 +59,14 @@ def growing(draws: Draws, turns: Turns, tokens: Tokens) -> Ints:
 
 
 def shared_blocks(turns: Turns, blocks: Ints, common: int, next_id: int) -> tuple[Ints, Ints, int]:
-    """Offsets and ids of each prompt's blocks, and the next free id.
+    """Return the offsets and ids of each prompt's blocks, and the next free id.
 
     blocks   blocks of each prompt, which never shrink within a conversation
-    common   leading blocks that all prompts share, with the ids from 0
+    common   leading blocks that all prompts share, with ids from 0
     next_id  the next free id, at least `common`
 
-    A prompt starts with the blocks of the turn before, without the last one: that was only partly full. Other blocks
-    are new, and new ids are given in order, so that all ids are dense in the order in which they first appear.
+    A prompt starts with the blocks of the previous turn, except the last one, which was only partly full. Other blocks
+    are new. New ids are assigned in order, so that ids are dense by first appearance.
     """
     rows, place = len(blocks), turns.place
     own_blocks = np.maximum(blocks - common, 0)
@@ -77,7 +77,7 @@ def shared_blocks(turns: Turns, blocks: Ints, common: int, next_id: int) -> tupl
     fresh = own_blocks - shared[place]
     base = np.empty(rows, np.int64)
     base[place] = next_id + np.cumsum(fresh) - fresh
-    # A prompt is made of runs of ids: the common one, then one for each of its turns up to its own.
+    # A prompt consists of runs of ids: the common one, then one for each turn up to its own.
     runs = turns.turn + 1
     owner = np.repeat(np.arange(rows), runs)
     step = np.arange(len(owner)) - np.repeat(np.cumsum(runs) - runs, runs)

@@ -1,7 +1,7 @@
-"""Random whole numbers that are the same on every machine and with every version of NumPy.
+"""Random integers that are the same on every machine and with every version of NumPy.
 
-Only the raw words of PCG64 are used: unlike the methods of `numpy.random.Generator` they never change (NEP 19). What is
-made of them is integer arithmetic, so that no compiler, processor or mathematical library has a say in it.
+Only the raw words of PCG64 are used: unlike the methods of `numpy.random.Generator`, they never change (NEP 19).
+Everything else is integer arithmetic, which does not depend on compiler, processor or mathematical library.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ ROWS_AT_ONCE = 1 << 16
 
 
 class Draws:
-    """A stream of random numbers, seeded by names: the trace and the file."""
+    """A stream of random numbers, seeded by names such as those of the trace and the file."""
 
     def __init__(self, *names: str) -> None:
         digest = hashlib.sha256("/".join(names).encode()).digest()
         self._bits = PCG64(int.from_bytes(digest[:16], "big"))
 
     def words(self, count: int) -> Words:
-        """Random 64-bit words."""
+        """Return random 64-bit words."""
         found: Any = self._bits.random_raw(count)
         return np.asarray(found, np.uint64)
 
     def below(self, count: int, bound: int) -> Ints:
-        """Whole numbers from 0 to `bound` - 1, all alike; bound up to 2**31."""
+        """Return integers from 0 to `bound` - 1, equally likely; bound is at most 2**31."""
         return ((self.words(count) >> np.uint64(32)) * np.uint64(bound) >> np.uint64(32)).astype(np.int64)
 
     def choose(self, count: int, weights: Sequence[int]) -> Ints:
-        """Indices into `weights`, each as often as its weight says."""
+        """Return indices into `weights`, each with the frequency of its weight."""
         ends = np.cumsum(np.asarray(weights, np.int64))
         return np.searchsorted(ends, self.below(count, int(ends[-1])), side="right").astype(np.int64)
 
@@ -51,6 +51,6 @@ def mixed(numbers: Ints) -> Words:
 
 
 def chunks(rows: int, at_once: int = ROWS_AT_ONCE) -> Iterator[tuple[int, int]]:
-    """Ranges [start, stop) that cover `rows`, so that memory does not grow with them."""
+    """Yield ranges [start, stop) that cover `rows`, so that memory does not grow with them."""
     for start in range(0, rows, at_once):
         yield start, min(start + at_once, rows)

@@ -1,4 +1,4 @@
-"""How the lines of an upstream file are spelled: what the look-alikes and the real files are both held to."""
+"""How the lines of an upstream file must look: look-alikes and real files are both held to it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-WHOLE = r"(0|[1-9]\d*)"
+INTEGER = r"(0|[1-9]\d*)"
 FLOAT = r"(0|[1-9]\d*)\.(0|\d*[1-9])"  # as Python prints it
-IDS = rf"\[({WHOLE}(, {WHOLE})*)?\]"
+IDS = rf"\[({INTEGER}(, {INTEGER})*)?\]"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Shape(NamedTuple):
-    """How a file is spelled: a pattern that every line matches, and what stands around the lines.
+    """How a file is spelled: a pattern that every line matches, and what surrounds the lines.
 
-    published  lines that the upstream itself shows, which must match too
+    published  lines that the upstream itself shows, which match too
     """
 
     line: str
@@ -26,7 +26,7 @@ class Shape(NamedTuple):
     published: tuple[str, ...] = ()
 
     def lines(self, path: Path) -> list[str]:
-        """Return a file's lines without its header. Raises ValueError for the first that is spelled otherwise."""
+        """Return a file's lines without its header. Raises ValueError for the first that does not match."""
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
         stripped = text.rstrip("\r\n")
@@ -37,5 +37,5 @@ class Shape(NamedTuple):
             raise ValueError(f"{path.name} does not start with {self.header!r}")
         for number, line in enumerate(lines, 1 + bool(self.header)):
             if not re.fullmatch(self.line, line):
-                raise ValueError(f"{path.name}, line {number}: {line[:200]!r} is not like {self.line}")
+                raise ValueError(f"{path.name}, line {number}: {line[:200]!r} does not match {self.line}")
         return lines

@@ -1,6 +1,6 @@
-"""Spell columns as upstreams do, and write them as the lines of a file.
+"""Columns spelled as upstreams do, and written as the lines of a file.
 
-Independent of the package's own reading and restoring, which the samples test.
+Shares no code with reading and restoring, because the samples test these.
 """
 
 from __future__ import annotations
@@ -19,67 +19,67 @@ from numpy.typing import NDArray
 from .draws import Ints
 from .shape import Shape
 
-Text = Any  # a pyarrow.StringArray, or a str that is the same on all rows
+Text = Any  # a pyarrow.StringArray, or one str for all rows
 
 
-def joined(*parts: Text) -> Text:
-    """Parts of each row, one after another."""
+def concat(*parts: Text) -> Text:
+    """Return the parts of each row, concatenated."""
     return pc.binary_join_element_wise(*parts, "")
 
 
-def whole(values: Ints) -> Text:
-    """5"""
+def integer(values: Ints) -> Text:
+    """Return integers as text: 5"""
     return pc.cast(pa.array(values, pa.int64()), pa.string())
 
 
-def fixed(values: Ints, places: int) -> Text:
-    """Numbers in units of 10**-places with all their decimals: 0.530"""
+def fixed_point(values: Ints, places: int) -> Text:
+    """Return numbers in units of 10**-places with all decimals: 0.530"""
     units, rest = np.divmod(values, 10**places)
-    return pc.binary_join_element_wise(whole(units), pc.utf8_lpad(whole(rest), width=places, padding="0"), ".")
+    return pc.binary_join_element_wise(integer(units), pc.utf8_lpad(integer(rest), width=places, padding="0"), ".")
 
 
 def python_float(values: Ints, places: int) -> Text:
-    """Numbers in units of 10**-places as Python prints a float, down to 0.0001: 0.53, 41.0"""
-    text = pc.utf8_rtrim(fixed(values, places), characters="0")
-    return pc.if_else(pc.ends_with(text, "."), joined(text, "0"), text)
+    """Return numbers in units of 10**-places as Python prints floats, down to 0.0001: 0.53, 41.0"""
+    text = pc.utf8_rtrim(fixed_point(values, places), characters="0")
+    return pc.if_else(pc.ends_with(text, "."), concat(text, "0"), text)
 
 
-def moment(microseconds: Ints) -> Text:
-    """Microseconds since 1970: 2024-05-10 00:00:00.009930"""
+def timestamp(microseconds: Ints) -> Text:
+    """Return microseconds since 1970 as a date and time: 2024-05-10 00:00:00.009930"""
     return pc.cast(pc.cast(pa.array(microseconds, pa.int64()), pa.timestamp("us")), pa.string())
 
 
-def chosen(index: NDArray[np.integer] | NDArray[np.bool_], *names: str) -> Text:
-    """The name of each index; False is 0."""
+def pick(index: NDArray[np.integer] | NDArray[np.bool_], *names: str) -> Text:
+    """Return the name at each index; False is 0."""
     return pa.array(names).take(pa.array(index.astype(np.int64)))
 
 
-def ids(offsets: Ints, values: Ints) -> Text:
-    """Lists as Python's json.dumps prints them: [0, 1, 2]"""
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), whole(values))
-    return joined("[", pc.binary_join(lists, ", "), "]")
+def id_lists(offsets: Ints, values: Ints) -> Text:
+    """Return lists as Python's json.dumps prints them: [0, 1, 2]"""
+    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), integer(values))
+    return concat("[", pc.binary_join(lists, ", "), "]")
 
 
-def quoted(text: Text) -> Text:
-    """Text that needs no escapes, as JSON."""
-    return joined('"', text, '"')
+def quote(text: Text) -> Text:
+    """Return text as JSON; it must not need escapes."""
+    return concat('"', text, '"')
 
 
 def json_object(**members: Text) -> Text:
-    """Objects as Python's json.dumps prints them: {"a": 1, "b": [2]}"""
+    """Return objects as Python's json.dumps prints them: {"a": 1, "b": [2]}"""
     parts: list[Text] = []
     for name, text in members.items():
         parts += [f'{", " if parts else "{"}"{name}": ', text]
-    return joined(*parts, "}")
+    return concat(*parts, "}")
 
 
 def csv_row(*fields: Text) -> Text:
-    """Fields that need no quotes, with commas between them."""
+    """Return fields with commas between them; they must not need quotes."""
     return pc.binary_join_element_wise(*fields, ",")
 
 
 class Lines:
-    """A text file of a shape, written a chunk of lines at a time."""
+    """A text file with a shape, written a chunk of lines at a time."""
 
     def __init__(self, path: Path, shape: Shape) -> None:
         self._stream: BinaryIO | StoredGzip = StoredGzip(path) if path.suffix == ".gz" else path.open("wb")
@@ -88,13 +88,13 @@ class Lines:
 
     def write(self, lines: Text) -> None:
         """Append lines."""
-        text = joined(self._end, lines)
+        text = concat(self._end, lines)
         if len(text) == 0:
             return
         start, stop = (
             int(np.frombuffer(text.buffers()[1], np.int32)[i]) for i in (text.offset, text.offset + len(text))
         )
-        # The line end stands before each line, but not before the first of the file.
+        # A line end precedes each line, except the first of a file without a header.
         start += len(self._end) if self._empty else 0
         self._stream.write(memoryview(text.buffers()[2])[start:stop])
         self._empty = False
@@ -109,7 +109,7 @@ class Lines:
 
 
 class StoredGzip:
-    """A gzip file without compression: what deflate makes of the same bytes differs from one zlib to the next."""
+    """A gzip file without compression, because zlib's versions compress the same bytes differently."""
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("wb")

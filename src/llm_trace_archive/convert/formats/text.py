@@ -1,0 +1,108 @@
+"""What CSV and JSON Lines share: a text file's first line and its ends, and the way records become bytes again."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...core.recipe import UpstreamFile, Workload
+from . import tar
+from .layout import Layout, file_error
+
+BLOCK_BYTES = 8 << 20  # fixed: where batches end must not depend on the machine
+HEAD_BYTES = 1 << 20  # no header and no first line is longer
+END_BYTES = tar.END_BYTES
+
+
+def compression_of(file: UpstreamFile) -> str:
+    """Return the compression that a file's name implies: "gzip", or nothing."""
+    return "gzip" if file.name.endswith(".gz") else ""
+
+
+def open_content(path: Path, compression: str) -> pa.NativeFile:
+    """Open a file's content, decompressed."""
+    return pa.input_stream(str(path), compression=compression or None)
+
+
+def lines(workload: Workload, file: UpstreamFile, path: Path) -> Iterator[bytes]:
+    """Yield the content's lines with their ends: slow, to find the one that Arrow could not read.
+
+    path is that of the file, or of the one that contains it.
+    """
+    if file.container:
+        yield from tar.lines(workload, file, path)
+        return
+    with gzip.open(path) if compression_of(file) else path.open("rb") as stream:
+        yield from stream
+
+
+@dataclass(frozen=True)
+class Edges:
+    """A text file's first line, its line end, what follows its last record, and `Layout.content`."""
+
+    line: str
+    line_end: str
+    tail: str
+    content: str
+
+
+def read_edges(workload: Workload, file: UpstreamFile, path: Path) -> Edges:
+    """Return the edges of a file. Raises BadUpstream if it is not text, or can't be decompressed."""
+    compression = compression_of(file)
+    if not compression:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+            stream.seek(max(0, stream.seek(0, io.SEEK_END) - END_BYTES))
+            return edges_of(workload, file, head, stream.read())
+    try:
+        with open_content(path, compression) as content:
+            head = end = content.read(HEAD_BYTES)
+            digest = hashlib.sha256(head)
+            while piece := content.read(HEAD_BYTES):
+                digest.update(piece)
+                end = (end + piece)[-END_BYTES:]
+    except OSError as error:
+        raise file_error(workload, file, "can't be decompressed", reason=str(error)[:200]) from None
+    return edges_of(workload, file, head, end, digest.hexdigest())
+
+
+def edges_of(workload: Workload, file: UpstreamFile, head: bytes, end: bytes = b"", digest: str = "") -> Edges:
+    """Return the edges for a content's first and last bytes and its sha256. Raises BadUpstream if it is not text."""
+    first, newline, _ = head.partition(b"\n")
+    if not first.strip():
+        raise file_error(workload, file, "has an empty first line")
+    line_end = "\r\n" if newline and first.endswith(b"\r") else "\n"
+    try:
+        line = first.rstrip(b"\r").decode("utf-8")
+    except UnicodeDecodeError:
+        raise file_error(workload, file, "is not UTF-8 text") from None
+    return Edges(line, line_end, tail_of(end), digest)
+
+
+def tail_of(end: bytes) -> str:
+    """Return what follows the last record, given a content's last bytes."""
+    return end[len(end.rstrip(b"\r\n")) :].decode()
+
+
+def join_records(records: pa.Array, layout: Layout, last: bool) -> bytes:
+    """Return records with their line ends; a file's last record has none, as that belongs to the tail."""
+    if not last:
+        return _bytes(pc.binary_join_element_wise(records, layout.line_end, ""))
+    ends = pa.array([layout.line_end]).take(pa.nulls(len(records) - 1, pa.int8()).fill_null(0))
+    return _bytes(pc.binary_join_element_wise(records, pa.concat_arrays([ends, pa.array([""])]), ""))
+
+
+def _bytes(text: pa.Array) -> bytes:
+    """Return all strings of an array one after another, without a copy for each."""
+    if len(text) == 0:
+        return b""
+    offsets = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, text.buffers()[1]], offset=text.offset)
+    data: bytes = text.buffers()[2].slice(offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py()).to_pybytes()
+    return data

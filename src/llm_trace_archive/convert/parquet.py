@@ -1,0 +1,158 @@
+"""Deterministic Parquet: the same rows give the same bytes, whatever the batches, threads, time zone or machine.
+
+The file's metadata names the upstream files it was built from and their layouts, so that it alone restores them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..core.errors import Problem
+from .formats.layout import Layout
+
+# Row groups stay under 64 MiB in memory, for the Hub's viewer (its limit is 286 MiB).
+GROUP_ROWS = 1 << 19
+GROUP_IDS = 1 << 22
+METADATA_KEY = b"llm-trace-archive"
+
+
+@dataclass(frozen=True)
+class Part:
+    """An upstream file that a Parquet file was built from: its name, rows and layout."""
+
+    name: str
+    rows: int
+    layout: Layout
+
+
+class ParquetSink:
+    """Writes batches to `path` in row groups that depend on the rows alone, never on where a batch ends.
+
+    Use as a context manager: the file is complete after the block, and worthless if the block raised.
+
+    parts     the upstream files of the rows, in order, for the metadata
+    metadata  what else it holds
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.schema = schema
+        self.parts: list[Part] = []
+        self.metadata: dict[str, Any] = {}
+        self._lists = [field.name for field in schema if pa.types.is_list(field.type)]
+        self._texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        self._held: list[pa.RecordBatch] = []
+        self._rows = 0
+        self._ids = 0
+
+    def __enter__(self) -> ParquetSink:
+        deltas = [field.name for field in self.schema if field.type == pa.int64()]
+        numbers = [name for name in self._lists if pa.types.is_integer(self.schema.field(name).type.value_type)]
+        deltas += [f"{name}.list.element" for name in numbers]
+        dictionaries = [
+            field.name for field in self.schema if field.name not in deltas and field.name not in self._lists
+        ]
+        self._file = self.path.open("wb")
+        self._writer = pq.ParquetWriter(
+            self._file,
+            self.schema,
+            version="2.6",
+            compression="zstd",
+            compression_level=9,
+            use_dictionary=[name for name in dictionaries if self.schema.field(name).type != pa.bool_()]
+            + [f"{name}.list.element" for name in self._lists if name not in numbers],
+            column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
+            write_page_index=True,
+            write_page_checksum=True,
+        )
+        return self
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add a batch; rows reach the disk when their row group is full."""
+        self._held.append(batch)
+        self._rows += batch.num_rows
+        self._ids += sum(len(batch.column(name).flatten()) for name in self._lists)
+        while self._rows >= GROUP_ROWS or self._ids >= GROUP_IDS:
+            self._flush(self._cut())
+
+    def _cut(self) -> int:
+        """Return the rows of the next group: the first number that reaches either limit."""
+        cut = min(self._rows, GROUP_ROWS)
+        if self._ids >= GROUP_IDS:
+            table = pa.Table.from_batches(self._held)
+            lengths = np.zeros(len(table), np.int64)
+            for name in self._lists:
+                lengths += pc.fill_null(pc.list_value_length(table.column(name)), 0).to_numpy().astype(np.int64)
+            cut = min(cut, int(np.searchsorted(np.cumsum(lengths), GROUP_IDS)) + 1)
+        return cut
+
+    def _flush(self, rows: int) -> None:
+        table = pa.Table.from_batches(self._held, self.schema)
+        group, rest = table.slice(0, rows), table.slice(rows)
+        for name in self._texts:
+            # Dictionaries in order of first appearance within the group, not within the batches.
+            plain = pc.cast(group.column(name), pa.string())
+            encoded = pa.chunked_array([pc.dictionary_encode(plain.combine_chunks())])
+            group = group.set_column(group.schema.get_field_index(name), self.schema.field(name), encoded)
+        self._writer.write_table(group.combine_chunks(), row_group_size=rows)
+        self._held = rest.to_batches()
+        self._rows = len(rest)
+        self._ids = sum(len(batch.column(name).flatten()) for batch in self._held for name in self._lists)
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            with contextlib.suppress(Exception):  # after a failure it is of no use to anyone
+                self._writer.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+    def _finish(self) -> None:
+        if self._rows:
+            self._flush(self._rows)
+        metadata = self.metadata | {"files": _describe(self.parts)}
+        text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+        self._writer.add_key_value_metadata({METADATA_KEY: text.encode()})
+        self._writer.close()
+        self._file.close()
+
+
+def read_parts(path: Path) -> list[Part]:
+    """Return the upstream files that a Parquet file was built from. Raises Problem if it is not one of ours."""
+    try:
+        metadata = json.loads((pq.read_metadata(path).metadata or {}).get(METADATA_KEY, b"{}"))
+        parts: list[Part] = []
+        for each in metadata.get("files", ()):
+            layout = Layout(**each["layout"]) if "layout" in each else parts[-1].layout
+            parts.append(Part(each["name"], each["rows"], layout))
+        if parts:
+            return parts
+        reason = "its metadata names no upstream files"
+    except (OSError, pa.ArrowInvalid, ValueError, TypeError, LookupError) as error:
+        reason = str(error)[:200]
+    again = f"llm-traces build {path.parent.name}/{path.stem}"
+    raise Problem(path.name, "is not a Parquet file of this archive", reason=reason, next=again)
+
+
+def _describe(parts: list[Part]) -> list[dict[str, Any]]:
+    """Return the parts as the metadata keeps them; a layout appears once for all files in a row that share it."""
+    files: list[dict[str, Any]] = []
+    previous: dict[str, Any] = {}
+    for part in parts:
+        layout = part.layout.to_dict()
+        shared = {} if layout == previous else {"layout": layout}
+        files.append({"name": part.name, "rows": part.rows} | shared)
+        previous = layout
+    return files

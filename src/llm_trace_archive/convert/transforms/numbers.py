@@ -1,0 +1,132 @@
+"""Numbers as upstreams spell them: text to Arrow and back.
+
+fixed:k   k decimals, none for 0           1816.90
+float     shortest, at least one decimal   1816.9, 5.0      (Python's repr)
+shortest  shortest, none if whole          1816.9, 5        (C's %g)
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .base import BadValue, check
+
+
+def parse(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """Return text or numbers as numbers of type `target`. Raises BadValue."""
+    what = "an integer" if pa.types.is_integer(target) else "a number"
+    try:
+        # Arrow reads "0x1F"; no upstream means it.
+        if pa.types.is_string(values.type):
+            check(values, pc.match_substring_regex(values, r"[^0-9.+eE-]"), what)
+        return pc.cast(values, target)
+    except pa.ArrowInvalid:
+        index = first_failure(values, target)
+        raise BadValue(index, what, repr(values[index].as_py())) from None
+
+
+def parse_scaled(values: pa.Array, decimals: int) -> pa.Array:
+    """Return text or numbers as int64 in units of 10**-decimals. Raises BadValue if a digit would be lost."""
+    if pa.types.is_integer(values.type):
+        return pc.multiply_checked(values, pa.scalar(10**decimals, pa.int64())) if decimals else values
+    if pa.types.is_floating(values.type):
+        return parse(pc.round(pc.multiply(values, 10.0**decimals)), pa.int64())
+    if decimals == 0:
+        try:
+            return parse(values, pa.int64())
+        except BadValue as bad:
+            if not re.fullmatch(r"'-?\d+\.0*'", bad.got):  # "472.0" is an integer, too
+                raise
+    exact = parse(values, pa.decimal128(30, decimals))
+    scaled = pc.multiply(exact, pa.scalar(Decimal(10**decimals), pa.decimal128(7, 0))) if decimals else exact
+    try:
+        return pc.cast(scaled, pa.int64())
+    except pa.ArrowInvalid:
+        index = first_failure(scaled, pa.int64())
+        raise BadValue(index, "a number within 64 bits", repr(values[index].as_py())) from None
+
+
+def first_failure(values: pa.Array, target: pa.DataType) -> int:
+    """Return the index of the first value whose cast fails, by bisection; at least one must."""
+    start, end = 0, len(values)
+    while end - start > 1:
+        middle = (start + end) // 2
+        try:
+            pc.cast(values.slice(start, middle - start), target)
+            start = middle
+        except pa.ArrowInvalid:
+            end = middle
+    return start
+
+
+def spell(values: pa.Array, spelling: str, decimals: int = 0) -> pa.Array:
+    """Return the text of numbers.
+
+    values    int64 in units of 10**-decimals, or float64 (decimals is then ignored)
+    spelling  "fixed:k", "float" or "shortest"
+    """
+    places = int(spelling[6:]) if spelling.startswith("fixed:") else None
+    if pa.types.is_floating(values.type):
+        return _spell_floats(values, spelling, places)
+    if decimals == 0:
+        text = pc.cast(values, pa.string())
+        places = int(spelling == "float") if places is None else places
+        return pc.binary_join_element_wise(text, "0" * places, ".") if places else text
+    unit = pa.scalar(10**decimals, pa.int64())
+    whole = pc.divide(values, unit)
+    fraction = pc.utf8_lpad(
+        pc.cast(pc.subtract(values, pc.multiply(whole, unit)), pa.string()), width=decimals, padding="0"
+    )
+    whole = pc.cast(whole, pa.string())
+    if places == 0:
+        return whole
+    if places is not None:
+        digits = pc.utf8_slice_codeunits(pc.utf8_rpad(fraction, width=places, padding="0"), 0, places)
+        return pc.binary_join_element_wise(whole, digits, ".")
+    fraction = pc.utf8_rtrim(fraction, characters="0")
+    empty = pc.equal(fraction, "")
+    if spelling == "float":
+        return pc.binary_join_element_wise(whole, pc.if_else(empty, "0", fraction), ".")
+    return pc.if_else(empty, whole, pc.binary_join_element_wise(whole, fraction, "."))
+
+
+def _spell_floats(values: pa.Array, spelling: str, places: int | None) -> pa.Array:
+    if places is not None:
+        text = pc.cast(pc.cast(values, pa.decimal128(30, places)), pa.string())
+        return pc.utf8_rtrim(text, characters=".") if places == 0 else text
+    text = pc.cast(values, pa.string())
+    if spelling != "float":
+        return text
+    whole = pc.invert(pc.match_substring_regex(text, r"[.en]"))
+    text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
+    # Arrow and Python switch to exponents at different sizes. Such sizes are rare, so go row by row.
+    size = pc.abs(values)
+    odd = pc.or_(pc.greater_equal(size, 1e10), pc.and_(pc.less(size, 1e-4), pc.greater(size, 0)))
+    odd = pc.fill_null(odd, False)
+    return pc.replace_with_mask(text, odd, pa.array(map(repr, values.filter(odd).to_pylist()), pa.string()))
+
+
+class Spellings:
+    """The spellings that restore every value of a field seen so far, best first."""
+
+    def __init__(self) -> None:
+        self.left: list[str] | None = None
+
+    def narrow(self, text: pa.Array, values: pa.Array, decimals: int) -> None:
+        """Drop the spellings that don't give `text` for `values`. Raises BadValue when none is left."""
+        present = text.drop_null()
+        if len(present) == 0:
+            return
+        if self.left is None:
+            first = present[0].as_py()
+            self.left = [f"fixed:{len(first.partition('.')[2])}", "float", "shortest"]
+        left = [each for each in self.left if spell(values, each, decimals).equals(text)]
+        if not left:
+            again = spell(values, self.left[0], decimals)
+            index = pc.index(pc.not_equal(again, text), True).as_py()
+            raise BadValue(index, f"a number written like {again[index].as_py()}", text[index].as_py())
+        self.left = left

@@ -1,0 +1,153 @@
+"""The transforms that keep everything: each reads a field into our column, and writes the field again from it.
+
+What JSON has as numbers and lists comes as such; everything else comes as text. All work on whole columns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .base import BadValue, Columns, Transform, check
+from .numbers import Spellings, first_failure, parse, parse_scaled, spell
+
+MICRO = 1_000_000
+
+
+class Text(Transform):
+    """Text, without the constant prefix that the upstream puts before it."""
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        text = self._present(values)
+        if self.rule.prefix:
+            bad = pc.invert(pc.starts_with(text, self.rule.prefix))
+            check(text, bad, f"text that starts with {self.rule.prefix!r}")
+            text = pc.utf8_slice_codeunits(text, len(self.rule.prefix))
+        return {self.rule.column: pc.dictionary_encode(text) if pa.types.is_dictionary(self.type) else text}
+
+    def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
+        text = columns[self.rule.column]
+        if pa.types.is_dictionary(text.type):
+            text = text.dictionary_decode()
+        return self._restore_empty(
+            pc.binary_join_element_wise(self.rule.prefix, text, "") if self.rule.prefix else text
+        )
+
+
+class Number(Transform):
+    """A number, or a time in the upstream's unit, which becomes whole microseconds."""
+
+    def __post_init__(self) -> None:
+        self._spellings = Spellings()
+        # Decimals of the upstream's unit that our integer holds.
+        self._decimals = {"s": 6, "ms": 3, "us": 0, None: 0}[self.rule.unit]
+        self._shift = 0 if self.rule.first is None else 1 - self.rule.first
+
+    @property
+    def spelling(self) -> str | None:
+        return self._spellings.left[0] if self._spellings.left else None
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        values = self._present(values)
+        is_float = pa.types.is_floating(self.type)
+        numbers = parse(values, pa.float64()) if is_float else parse_scaled(values, self._decimals)
+        if is_float:
+            check(values, pc.invert(pc.is_finite(numbers)), "a number")
+        if pa.types.is_string(values.type):
+            self._spellings.narrow(values, numbers, self._decimals)
+        return {self.rule.column: pc.add(numbers, self._shift) if self._shift else numbers}
+
+    def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
+        values = columns[self.rule.column]
+        if not pa.types.is_floating(values.type):
+            values = pc.subtract(pc.cast(values, pa.int64()), self._shift)
+        return self._restore_empty(spell(values, spelling or "fixed:0", self._decimals))
+
+
+class DateTime(Transform):
+    """A date and time in a fixed format, which becomes microseconds since the epoch and a rest of 100 ns.
+
+    Reading is strict because it writes every value again: one that comes out different is refused.
+    """
+
+    def __post_init__(self) -> None:
+        epoch = self.properties.get("epoch") or "1970-01-01"
+        self._epoch_us = int(datetime.fromisoformat(epoch).replace(tzinfo=UTC).timestamp()) * MICRO
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        text = self._present(values)
+        pattern = self.rule.datetime or ""
+        shape = re.escape(pattern.partition("[")[0])
+        regex = "^" + re.sub(r"[YMDhmsf]", "[0-9]", shape)
+        if "[" in pattern:
+            fraction, _, ending = pattern.partition("[")[2].partition("]")
+            regex += "(" + re.sub("f", "[0-9]", re.escape(fraction)) + ")?" + re.escape(ending)
+        check(text, pc.invert(pc.match_substring_regex(text, regex + "$")), f"a time like {pattern}")
+        plain = pc.replace_substring(pc.utf8_slice_codeunits(text, 0, 26), "/", "-")
+        plain = pc.replace_substring_regex(plain, r"(\+.*|Z)$", "")
+        try:
+            stamp = pc.cast(plain, pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            index = first_failure(plain, pa.timestamp("us"))
+            raise BadValue(index, "a valid date and time", repr(text[index].as_py())) from None
+        since = pc.subtract(pc.cast(stamp, pa.int64()), pa.scalar(self._epoch_us, pa.int64()))
+        columns = {self.rule.column: since}
+        if self.rule.rest:
+            columns[self.rule.rest] = pc.cast(pc.utf8_slice_codeunits(text, 26, 27), pa.int8())
+        again = self.spell(columns, None)
+        if not again.equals(text):
+            index = pc.index(pc.not_equal(again, text), True).as_py()
+            raise BadValue(index, again[index].as_py(), repr(text[index].as_py()))
+        return columns
+
+    def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
+        pattern = self.rule.datetime or ""
+        stamp = pc.add(columns[self.rule.column], pa.scalar(self._epoch_us, pa.int64()))
+        text = pc.cast(pc.cast(stamp, pa.timestamp("us")), pa.string())  # YYYY-MM-DD hh:mm:ss.ffffff
+        if pattern[4] != "-":
+            text = pc.replace_substring(text, "-", pattern[4])
+        if pattern[10] != " ":
+            text = pc.replace_substring(text, " ", pattern[10])
+        digits, ending = pattern.count("f"), pattern[pattern.rindex("f") + 1 :].lstrip("]")
+        if digits < 6:
+            text = pc.utf8_slice_codeunits(text, 0, 20 + digits)
+        if "[" in pattern:
+            text = pc.replace_substring_regex(text, r"\.0+$", "")
+        if self.rule.rest:
+            text = pc.binary_join_element_wise(text, pc.cast(columns[self.rule.rest], pa.string()), "")
+        return self._restore_empty(pc.binary_join_element_wise(text, ending, "") if ending else text)
+
+
+class Ids(Transform):
+    """A JSON list of integers."""
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        values = self._present(values)
+        if values.flatten().null_count:
+            index = next(n for n, ids in enumerate(values.to_pylist()) if ids and None in ids)
+            raise BadValue(index, "integers", "null in the list")
+        return {self.rule.column: values}
+
+    def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
+        values = columns[self.rule.column]
+        text = pa.ListArray.from_arrays(
+            pc.subtract(values.offsets, values.offsets[0]),
+            pc.cast(values.flatten(), pa.string()),
+            mask=values.is_null() if values.null_count else None,
+        )
+        return pc.binary_join_element_wise("[", pc.binary_join(text, ", "), "]", "")
+
+
+class Texts(Transform):
+    """A JSON list of strings."""
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        return {self.rule.column: self._present(values)}
+
+    def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
+        lists = columns[self.rule.column].to_pylist()
+        return pa.array([None if texts is None else json.dumps(texts) for texts in lists], pa.string())
