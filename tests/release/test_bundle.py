@@ -26,6 +26,7 @@ from llm_trace_archive.core.errors import BadUse, Problem
 from llm_trace_archive.core.schema import TYPES
 from llm_trace_archive.release.bundle import pack
 from llm_trace_archive.release.bundle.folder import Bundle
+from llm_trace_archive.release.content.crate import describe_crate
 from llm_trace_archive.release.content.croissant import croissant
 from llm_trace_archive.release.gate import check as gate
 from support.golden import assert_golden
@@ -243,15 +244,26 @@ def test_the_crate_lists_every_file_and_every_reference_leads_somewhere(bundle: 
     crate = ROCrate(bundle.root)
     assert crate.root_dataset["publisher"]["url"] == bundle.package["homepage"]
     assert crate.root_dataset["version"] == __version__ and str(crate.version) == "1.1"
+    assert crate.root_dataset["datePublished"] == bundle.citation["date-released"]
+    assert [each["name"] for each in crate.root_dataset["author"]] == ["Jo Doe", "The LLM Trace Archive authors"]
     files = {each.id for each in crate.get_entities() if each.type == "File"}
     assert files == {each.path for each in bundle.files} - {"ro-crate-metadata.json"}
     graph = {each["@id"]: each for each in read(bundle, "ro-crate-metadata.json")["@graph"]}
-    told = {each["@id"] for entity in graph.values() for value in entity.values()
-            for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)}  # fmt: skip
-    assert told - graph.keys() == {"https://w3id.org/ro/crate/1.1"}
+    references = {each["@id"] for entity in graph.values() for value in entity.values()
+                  for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict)}  # fmt: skip
+    assert references - graph.keys() == {"https://w3id.org/ro/crate/1.1"}
     for each in bundle.package["resources"]:
-        entity = graph[each["path"]]
+        entity = crate.get(each["path"])
         assert (entity["identifier"], entity["contentSize"]) == (each["hash"], str(each["bytes"]))
+        assert (entity["creditText"], entity["license"]["name"]) == (each["citation"], each["licenses"][0]["name"])
+        assert entity["isBasedOn"].id == each["sources"][0]["path"]
+
+
+def test_a_crate_without_a_date_gets_none_of_the_day_it_is_made() -> None:
+    package = {"title": "T", "description": "d", "version": "1", "homepage": "https://a.example", "licenses": [],
+               "resources": []}  # fmt: skip
+    root, *_ = describe_crate(package, {}, ["a b.md"])["@graph"]
+    assert root["@id"] == "./" and root["hasPart"] == [{"@id": "a%20b.md"}] and "datePublished" not in root
 
 
 # -- the same every time, and never by half ---------------------------------------------------------------------------

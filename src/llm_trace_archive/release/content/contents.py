@@ -110,7 +110,7 @@ class Contents:
             NOTICE: notice(self.archive, self.selection, self.package),
             README: describe.with_card(self.archive, self.package, readme(self.package, self.repository)),
             croissant.NAME: _json(croissant.croissant(self.package, schemas, self.citation)),
-            crate.NAME: _json(crate.crate(self.package, self.citation, parts)),
+            crate.NAME: _json(crate.describe_crate(self.package, self.citation, parts)),
         }
 
     def _url(self, path: str) -> str:

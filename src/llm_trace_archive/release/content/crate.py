@@ -5,7 +5,7 @@ https://www.researchobject.org/ro-crate/specification/1.1/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,85 +22,74 @@ MEDIA_TYPES = {
 }
 
 
-def crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
-    """The crate of a release: `package` is its datapackage.json, `citation` its CITATION.cff.
+def describe_crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+    """Return the RO-Crate of a release as JSON-LD. The same release gives the same graph, in the same order.
 
-    texts  paths of the bundle's files that are not tables
+    package   the release's datapackage.json
+    citation  CITATION.cff
+    texts     paths of the bundle's files that are not tables
     """
-    resources = package["resources"]
-    licences = notice.pages(licence for each in (package, *resources) for licence in each["licenses"])
-    home = package["homepage"]
-    authors = [_author(each, home) for each in citation.get("authors", ())]
-    publisher = {"@id": home, "@type": "Organization", "name": package["title"], "url": home}
-    texts = sorted(path for path in texts if path != NAME)  # the descriptor is not a part of what it describes
-    root = {
-        "@id": "./",
-        "@type": "Dataset",
+    from rocrate.model import ContextEntity
+    from rocrate.rocrate import ROCrate
+
+    crate = ROCrate(version="1.1")
+
+    def add(kind: str, identifier: str, **properties: str) -> Any:
+        return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
+
+    resources, home = package["resources"], package["homepage"]
+    licences = {
+        name: add("CreativeWork", page, name=name, description="SPDX licence", url=page)
+        for name, page in notice.pages(each for part in (package, *resources) for each in part["licenses"]).items()
+    }
+    origins = {each["path"]: each["title"] for resource in resources for each in resource["sources"]}
+    works = {url: add("CreativeWork", url, name=title, url=url) for url, title in origins.items()}
+    for each in resources:
+        properties = {
+            "name": each["title"],
+            "description": each["description"],
+            "encodingFormat": each["mediatype"],
+            "contentSize": str(each["bytes"]),
+            "identifier": each["hash"],
+            "creditText": each["citation"],
+        }
+        table = crate.add_file(dest_path=each["path"], properties=properties)
+        _refer(table, "license", [licences[name] for name in notice.pages(each["licenses"])])
+        _refer(table, "isBasedOn", [works[source["path"]] for source in each["sources"]])
+    for path in sorted(texts):
+        if path != NAME:  # the library describes this file itself
+            media = MEDIA_TYPES.get(PurePosixPath(path).suffix, "text/plain")
+            crate.add_file(dest_path=path, properties={"name": path, "encodingFormat": media})
+    root = crate.root_dataset
+    del root["datePublished"]  # the library puts the time of this run
+    described = {
         "name": package["title"],
         "description": package["description"],
         "version": package["version"],
-        "url": package["homepage"],
+        "url": home,
         "datePublished": str(citation.get("date-released", "")),
-        "license": _ids(notice.pages(package["licenses"]).values()),
-        "author": _ids(each["@id"] for each in authors),
-        "publisher": _ids([package["homepage"]]),
+        "publisher": add("Organization", home, name=package["title"], url=home),
         "keywords": ", ".join(citation.get("keywords", ())),
         "creditText": cite(citation),
-        "hasPart": _ids([*(each["path"] for each in resources), *texts]),
     }
-    graph = [
-        {
-            "@id": NAME,
-            "@type": "CreativeWork",
-            "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
-            "about": {"@id": "./"},
-        },
-        {key: value for key, value in root.items() if value},
-        *(_table(each) for each in resources),
-        *(_text(path) for path in texts),
-        *({"@id": url, "@type": "CreativeWork", "name": key, "description": "SPDX licence"} | {"url": url}
-          for key, url in licences.items()),
-        *_origins(resources),
-        *authors,
-        publisher,
-    ]  # fmt: skip
-    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
-
-
-def _table(resource: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "@id": resource["path"],
-        "@type": "File",
-        "name": resource["title"],
-        "description": resource["description"],
-        "encodingFormat": resource["mediatype"],
-        "contentSize": str(resource["bytes"]),
-        "identifier": resource["hash"],
-        "license": _ids(notice.pages(resource["licenses"]).values()),
-        "isBasedOn": _ids(each["path"] for each in resource["sources"]),
-        "creditText": resource["citation"],
-    }
-
-
-def _text(path: str) -> dict[str, str]:
-    media = MEDIA_TYPES.get(PurePosixPath(path).suffix, "text/plain")
-    return {"@id": path, "@type": "File", "name": path, "encodingFormat": media}
-
-
-def _origins(resources: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
-    for url, title in {each["path"]: each["title"] for found in resources for each in found["sources"]}.items():
-        yield {"@id": url, "@type": "CreativeWork", "name": title, "url": url}
+    for name, value in described.items():
+        if value:
+            root[name] = value
+    _refer(root, "license", [licences[name] for name in notice.pages(package["licenses"])])
+    _refer(root, "author", [add(**_author(each, home)) for each in citation.get("authors", ())])
+    described_crate: dict[str, Any] = crate.metadata.generate()
+    return described_crate
 
 
 def _author(author: Mapping[str, Any], home: str) -> dict[str, str]:
     if "family-names" not in author:
         name = str(author["name"])
-        return {"@id": f"#{name.replace(' ', '-')}", "@type": "Organization", "name": name, "url": home}
+        return {"kind": "Organization", "identifier": f"#{name.replace(' ', '-')}", "name": name, "url": home}
     name = f"{author.get('given-names', '')} {author['family-names']}".strip()
-    return {"@id": str(author.get("orcid") or f"#{name.replace(' ', '-')}"), "@type": "Person", "name": name}
+    return {"kind": "Person", "identifier": str(author.get("orcid") or f"#{name.replace(' ', '-')}"), "name": name}
 
 
-def _ids(urls: Iterable[str]) -> dict[str, str] | list[dict[str, str]]:
-    """References; a single one stands by itself, as the specification recommends."""
-    found = [{"@id": url} for url in urls]
-    return found[0] if len(found) == 1 else found
+def _refer(entity: Any, name: str, entities: Sequence[Any]) -> None:
+    """Refer to entities. One stands by itself, not in a list."""
+    if entities:
+        entity.append_to(name, list(entities), compact=True)

@@ -139,6 +139,7 @@ def _require_libraries() -> None:
     try:
         import detect_secrets  # noqa: F401
         import mlcroissant  # noqa: F401
+        import rocrate  # noqa: F401
     except ImportError as error:
         raise BadUse(
             "release", f"{error.name} is not installed", next="pip install --editable '.[release]', in a clone"
