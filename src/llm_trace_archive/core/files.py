@@ -8,6 +8,7 @@ import glob
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -120,6 +121,57 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield a new, empty folder beside `path`, which is removed after the block unless `replace_folder` moved it.
+
+    Other processes that ask for one beside the same `path` wait. First removes what a killed process left, and puts
+    back a folder that it was replacing. Raises OSError.
+    """
+    part, old = _part_folder(path), _old_folder(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent):
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for each in (old, part):
+            if each.exists():
+                shutil.rmtree(each)
+        part.mkdir()
+        try:
+            yield part
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def replace_folder(path: Path) -> None:
+    """Flush the finished `temporary_folder` and all in it to disk, and rename it to `path`, replacing a folder there.
+
+    If that fails, the folder at `path` stays. Raises OSError.
+    """
+    part, old = _part_folder(path), _old_folder(path)
+    for each in part.rglob("*"):
+        sync(each)
+    if path.exists():
+        path.rename(old)
+    try:
+        move(part, path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+    sync(path.parent)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _part_folder(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _old_folder(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def replace_text(path: Path, text: str) -> None:

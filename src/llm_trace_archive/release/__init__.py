@@ -1,4 +1,6 @@
-"""From built to published: `selection` says what a release holds, `contents` makes all of it but the tables, `gate`
-decides whether it may leave, `pack` writes it, `bundle` is the folder that both targets get, `zenodo` and
-`hub` send it, `record` writes back where it is, `status` compares. `commands` are the commands.
+"""From a built archive to a published version.
+
+Enters: a tagged archive with its tables. Leaves: a bundle, a record at Zenodo, a revision on the Hugging Face Hub, and
+their URLs in the lock. Read in this order: `content`, `limits`, `gate`, `bundle`, `record`, `differences`, `zenodo`,
+`hub`, `status`.
 """

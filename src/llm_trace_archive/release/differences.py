@@ -1,4 +1,4 @@
-"""Whether a target holds exactly the bundle's files, by the checksums it tells."""
+"""How the files at a target differ from those of the bundle or of the other target."""
 
 from __future__ import annotations
 
@@ -6,42 +6,45 @@ from collections.abc import Mapping
 
 from ..core.files import hash_file
 from .bundle.folder import Bundle
-from .record import Listed
+from .record import RemoteFile
 
 MISSING = "missing there"
 EXTRA = "not in the bundle"
-OTHER = "other bytes"
+CHANGED = "different bytes"
 
 
-def differences(bundle: Bundle, listed: Mapping[str, Listed]) -> dict[str, str]:
-    """How a target's files differ from the bundle's, by path in order; empty if they are the same. Raises OSError."""
-    here = {each.path: each for each in bundle.files}
-    found = dict.fromkeys(here.keys() - listed.keys(), MISSING) | dict.fromkeys(listed.keys() - here.keys(), EXTRA)
-    for path in here.keys() & listed.keys():
-        file, there = here[path], listed[path]
-        # The size first: it spares the reading of most files that differ.
+def compare_with_bundle(bundle: Bundle, remote: Mapping[str, RemoteFile]) -> dict[str, str]:
+    """Return how a target's files differ from the bundle's, by path in order; empty if they are the same.
+
+    Compares the checksums that the target reports. Raises OSError.
+    """
+    local = {each.path: each for each in bundle.files}
+    found = dict.fromkeys(local.keys() - remote.keys(), MISSING) | dict.fromkeys(remote.keys() - local.keys(), EXTRA)
+    for path in local.keys() & remote.keys():
+        file, there = local[path], remote[path]
+        # Most files that differ have another size, and need not be read.
         if file.bytes != there.bytes or there.digest != (
             file.sha256 if there.kind == "sha256" else hash_file(bundle.root / path, there.kind)[0]
         ):
-            found[path] = OTHER
+            found[path] = CHANGED
     return dict(sorted(found.items()))
 
 
-def apart(listed: Mapping[str, Listed], other: Mapping[str, Listed], name: str) -> dict[str, str]:
-    """How a target's files differ from those of the other one of that name, by path in order.
+def compare_targets(files: Mapping[str, RemoteFile], others: Mapping[str, RemoteFile], other: str) -> dict[str, str]:
+    """Return how a target's files differ from those of the target named `other`, by path in order.
 
-    By sizes, and by digests where both tell one of the same kind.
+    Compares sizes, and digests where both are of the same kind.
     """
-    found = dict.fromkeys(listed.keys() - other.keys(), f"not at {name}")
-    found |= dict.fromkeys(other.keys() - listed.keys(), f"only at {name}")
-    for path in listed.keys() & other.keys():
-        here, there = listed[path], other[path]
+    found = dict.fromkeys(files.keys() - others.keys(), f"not at {other}")
+    found |= dict.fromkeys(others.keys() - files.keys(), f"only at {other}")
+    for path in files.keys() & others.keys():
+        here, there = files[path], others[path]
         if here.bytes != there.bytes or (here.kind == there.kind and here.digest != there.digest):
-            found[path] = OTHER
+            found[path] = CHANGED
     return dict(sorted(found.items()))
 
 
-def told(found: Mapping[str, str], most: int = 20) -> str:
-    """Differences for a message, a line each."""
+def format_differences(found: Mapping[str, str], most: int = 20) -> str:
+    """Return differences for a message, one per line."""
     lines = [f"{path}: {how}" for path, how in found.items()]
     return "\n".join(lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more"])

@@ -1,4 +1,4 @@
-"""What the targets take: each limit with the place that states it."""
+"""What the targets accept: each limit with its source."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ GB, MIB = 10**9, 1 << 20
 ZENODO = "https://help.zenodo.org/docs/deposit/manage-quota/"
 ZENODO_BYTES = 50 * GB
 ZENODO_FILES = 100
-# The Hub refuses a file of more than 50 GB and recommends 20; it recommends less than 100 files a commit, and a release
-# is one commit; a folder takes 10,000 entries.
+# The Hub refuses files of more than 50 GB and recommends at most 20. It recommends less than 100 files per commit, and
+# a release is one commit; a folder holds at most 10,000 entries.
 HUB = "https://huggingface.co/docs/hub/storage-limits"
 HUB_FILE_BYTES = 20 * GB
-HUB_FILES_A_COMMIT = 99
-HUB_ENTRIES_A_FOLDER = 10_000
-# The Hub's viewer gives up on a row group of more than 300,000,000 bytes in memory ("max=286.10 MiB"). We write smaller
-# ones, for readers with little memory.
-GROUP = "row groups as the archive writes them; the Hub's viewer takes 286 MiB"
+HUB_FILES_PER_COMMIT = 99
+HUB_ENTRIES_PER_FOLDER = 10_000
+# The Hub's viewer fails on a row group of more than 300,000,000 bytes in memory ("max=286.10 MiB"). The archive writes
+# smaller ones, for readers with little memory.
+GROUP = "row groups as the archive writes them; the Hub's viewer accepts 286 MiB"
 GROUP_BYTES = 64 * MIB
 
 
-def size_results(sizes: Mapping[str, int]) -> Iterator[Result]:
-    """The limits on what a bundle of these files (path: bytes) may be."""
+def check_sizes(sizes: Mapping[str, int]) -> Iterator[Result]:
+    """Check a bundle of these files (path: bytes) against the limits of the targets."""
     folders = Counter(str(PurePosixPath(path).parent) for path in sizes)
     largest = max(sizes, key=lambda path: sizes[path])
     fullest, entries = folders.most_common(1)[0]
-    yield _at_most("files, for a Zenodo record", ZENODO_FILES, len(sizes), ZENODO)
-    yield _at_most("bytes, for a Zenodo record", ZENODO_BYTES, sum(sizes.values()), ZENODO)
-    yield _at_most("files, for one commit to the Hub", HUB_FILES_A_COMMIT, len(sizes), HUB)
-    yield _at_most(f"bytes of the largest file, {largest}, for the Hub", HUB_FILE_BYTES, sizes[largest], HUB)
-    yield _at_most(f"entries of the fullest folder, {fullest}, for the Hub", HUB_ENTRIES_A_FOLDER, entries, HUB)
+    yield _check("files in a Zenodo record", ZENODO_FILES, len(sizes), ZENODO)
+    yield _check("bytes in a Zenodo record", ZENODO_BYTES, sum(sizes.values()), ZENODO)
+    yield _check("files in a commit to the Hub", HUB_FILES_PER_COMMIT, len(sizes), HUB)
+    yield _check(f"bytes of the largest file on the Hub, {largest}", HUB_FILE_BYTES, sizes[largest], HUB)
+    yield _check(f"entries in the fullest folder on the Hub, {fullest}", HUB_ENTRIES_PER_FOLDER, entries, HUB)
 
 
-def group_results(table: Table) -> Iterator[Result]:
-    """The limit on the row groups of a table, by their size in memory."""
+def check_row_groups(table: Table) -> Iterator[Result]:
+    """Check the size in memory of a table's largest row group."""
     largest = max((batch.nbytes for _, batch in table.groups()), default=0)
-    yield _at_most("bytes in memory of the largest row group", GROUP_BYTES, largest, GROUP)
+    yield _check("bytes in memory of the largest row group", GROUP_BYTES, largest, GROUP)
 
 
-def _at_most(name: str, most: int, found: int, source: str) -> Result:
-    """A result that tells the limit when it is passed, and the figure when it is not."""
-    told = f"at most {most:,}"
-    return Result("limits", f"{name} ({found:,})", told, 0, told if found <= most else f"{found:,}", source)
+def _check(name: str, most: int, count: int, source: str) -> Result:
+    limit = f"at most {most:,}"
+    return Result("limits", f"{name} ({count:,})", limit, 0, limit if count <= most else f"{count:,}", source)

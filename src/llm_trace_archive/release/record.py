@@ -1,4 +1,4 @@
-"""What a release left behind: where it is, written back into the lock and CITATION.cff as a change to commit."""
+"""What a release leaves in the archive: where it is, in the lock and CITATION.cff, as a change to commit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Release:
     """One version at one target.
 
     target       "zenodo" or "huggingface"
-    place        the record's id at Zenodo; "<owner>/<name>" of the Hub's repo
+    place        the record's id at Zenodo; OWNER/NAME of the repo on the Hub
     url          the page for people
     published    False for a draft
     doi          of this version; concept_doi of all versions; empty where there are none
-    urls         by path in the bundle: where that file can be downloaded without a token, for ever the same bytes
+    urls         where everyone can download each file permanently, without a token, by path in the bundle
     """
 
     target: str
@@ -37,33 +37,34 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What a target says of a file it holds: size in bytes, and a digest of kind "sha256", "md5" or "git_blob"."""
+class RemoteFile:
+    """A file as a target reports it: size in bytes, and a digest of kind "sha256", "md5" or "git_blob"."""
 
     bytes: int
     kind: str
     digest: str
 
 
-def place(archive: Archive, target: str) -> str:
-    """Where the newest release recorded of a target is (`Release.place`); empty if there is none."""
+def find_place(archive: Archive, target: str) -> str:
+    """Return the place of the newest recorded release at a target (`Release.place`), or nothing."""
     return next((str(each["place"]) for each in archive.lock.get("releases", ()) if each["target"] == target), "")
 
 
 def record(archive: Archive, bundle: Bundle, release: Release) -> list[str]:
-    """Write where a published release is into the lock and CITATION.cff; the paths that changed, for a commit.
+    """Write a published release into the lock and CITATION.cff; return the paths that changed, to be committed.
 
-    The lock gets the release, and each resource whose bytes the bundle has its URL, which `llm-traces setup` tells
-    git-annex. Of a target the newest counts. Nothing is written for a draft. Raises BadUse if the disk is full.
+    The lock gets the release, which replaces an earlier one at the same target, and the URL of each resource that has
+    the same bytes in the bundle; `llm-traces setup` passes those to git-annex. A draft changes nothing. Raises BadUse
+    or OSError if a file can't be written.
     """
-    from ..lock.describe import describe  # with pyarrow, which the targets need not wait for
+    from ..lock.describe import describe  # imports pyarrow, which the targets don't need
 
     if not release.published:
         return []
     paths = (LOCK, CITATION)
     before = [(archive.root / path).read_bytes() for path in paths]
     lock = copy.deepcopy(archive.lock)
-    told = {
+    entry = {
         "target": release.target,
         "version": release.version,
         "place": release.place,
@@ -72,7 +73,7 @@ def record(archive: Archive, bundle: Bundle, release: Release) -> list[str]:
         "conceptDoi": release.concept_doi,
     }
     others = [each for each in lock.get("releases", ()) if each["target"] != release.target]
-    lock["releases"] = [*others, {name: value for name, value in told.items() if value}]
+    lock["releases"] = [*others, {name: value for name, value in entry.items() if value}]
     released = {each["path"]: each["hash"] for each in bundle.package["resources"]}
     for resource in lock["resources"]:
         url = release.urls.get(resource["path"])
@@ -83,12 +84,12 @@ def record(archive: Archive, bundle: Bundle, release: Release) -> list[str]:
     archive.reread()
     describe(archive)
     if release.doi:
-        _cite(archive, release)
+        _add_doi(archive, release)
     return [path for path, text in zip(paths, before, strict=True) if (archive.root / path).read_bytes() != text]
 
 
-def _cite(archive: Archive, release: Release) -> None:
-    """The DOI of all versions, which stays true when the next one is made, and beside it that of this version."""
+def _add_doi(archive: Archive, release: Release) -> None:
+    """Write the DOI of all versions, which later releases keep, and that of this version."""
     import yaml
 
     path = archive.root / CITATION

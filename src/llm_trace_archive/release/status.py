@@ -15,29 +15,29 @@ from ..core.files import hash_file
 from ..core.git import Git
 from ..upstream.http import Download, Failed, Patience
 from .bundle.folder import Bundle
-from .differences import MISSING, OTHER, apart, differences, told
-from .hub.release import REPO, Hub, named
-from .record import Listed
-from .record import place as last
+from .differences import CHANGED, MISSING, compare_targets, compare_with_bundle, format_differences
+from .hub.release import REPO, Hub, find_repo
+from .record import RemoteFile, find_place
 from .zenodo import release as zenodo
-from .zenodo.invenio import Invenio, encoded
+from .zenodo.deposit import Progress
+from .zenodo.invenio import Invenio, quote_key
 
 NOWHERE = "not released"
-UNREACHABLE = "not known"
+UNREACHABLE = "unknown"
 PATIENCE = Patience(tries=3)
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
 class Target:
-    """One place to release to, and what it holds of the version that was asked for.
+    """One target and what it has of the version.
 
-    state        NOWHERE, UNREACHABLE, "published", or what keeps it from that: "draft", "private", "pull request"
-    others       other versions that are there
-    compared     with what its files were compared, and by what; empty if they were not
+    state        NOWHERE, UNREACHABLE, "published", or why it is not published: "draft", "private", "pull request"
+    others       other versions at the target
+    compared     what its files were compared with, and how; empty if they were not
     differences  by path
-    problem      why it is not known, or not compared as asked for
-    urls         by path, where everyone can download it; listed: the files as the server tells them
+    problem      why the state is unknown, or the comparison was not made
+    urls         where everyone can download each file, by path
+    files        as the server reports them, by path
     """
 
     name: str
@@ -50,27 +50,27 @@ class Target:
     differences: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     urls: Mapping[str, str] = field(default_factory=dict, repr=False)
-    listed: Mapping[str, Listed] = field(default_factory=dict, repr=False)
+    files: Mapping[str, RemoteFile] = field(default_factory=dict, repr=False)
 
     @property
-    def holds(self) -> bool:
-        """Whether the version is there in some state."""
+    def has_version(self) -> bool:
+        """Whether the target has the version, in any state."""
         return self.state not in (NOWHERE, UNREACHABLE)
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yield the lines for people."""
         yield f"{self.name:<12} {', '.join(filter(None, (self.state, self.place, self.doi, self.url)))}"
         if self.others:
-            yield f"{'':<13}also there: {', '.join(self.others)}"
+            yield f"{'':<13}other versions: {', '.join(self.others)}"
         if self.compared:
             yield f"{'':<13}{'differs from' if self.differences else 'the same files as'} {self.compared}"
-        for line in [*told(self.differences).splitlines(), *self.problem.splitlines()]:
+        for line in [*format_differences(self.differences).splitlines(), *self.problem.splitlines()]:
             yield f"{'':<15}{line}"
 
 
 @dataclass(frozen=True)
 class Status:
-    """All that is known of a version; `archive` and `bundle` are facts by name, empty where there is none."""
+    """All about one version; `archive` and `bundle` are facts by name, empty if there is none."""
 
     version: str
     archive: Mapping[str, Any]
@@ -79,19 +79,20 @@ class Status:
 
     @property
     def wrong(self) -> list[str]:
-        """What differs, in words; nothing if all is the same, or nothing was released yet."""
+        """What differs, one text each; empty if nothing does, or nothing is released yet."""
         found = [
             f"{each.name}: files that differ: {len(each.differences)}" for each in self.targets if each.differences
         ]
-        if any(each.holds or each.others for each in self.targets):
-            found += [f"{each.name}: {self.version} is not there" for each in self.targets if each.state == NOWHERE]
+        if any(each.has_version or each.others for each in self.targets):
+            found += [f"{each.name}: {self.version} is missing" for each in self.targets if each.state == NOWHERE]
         versions = {
             "archive": self.archive.get("version"),
             CITATION: self.archive.get(CITATION),
-            "wanted": self.version,
+            "compared": self.version,
         }
         if len({version for version in versions.values() if version}) > 1:
-            found.append(", ".join(f"{name} {version}" for name, version in versions.items() if version))
+            listed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+            found.append(f"versions differ: {listed}")
         return found
 
     @property
@@ -102,24 +103,24 @@ class Status:
         return FINDINGS if self.wrong else 0
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yield the lines for people."""
         for name, facts in (("archive", self.archive), ("bundle", self.bundle)):
             if facts:
                 yield f"{name:<12} {', '.join(f'{key} {value}' for key, value in facts.items() if value)}"
         for each in self.targets:
             yield from each.lines()
-        unknown = [each.name for each in self.targets if each.state == UNREACHABLE]
-        yield "\n" + "; ".join([f"{name}: not known" for name in unknown] + self.wrong or ["nothing differs"])
+        unknown = [f"{each.name}: unknown" for each in self.targets if each.state == UNREACHABLE]
+        yield "\n" + "; ".join(unknown + self.wrong or ["nothing differs"])
 
     def as_json(self) -> str:
-        """For machines: the fields of Status and Target, but for URLs and listings by path."""
-        whole = asdict(self) | {"wrong": self.wrong}
-        for each in whole["targets"]:
-            del each["urls"], each["listed"]
-        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+        """Return the fields of Status and Target as JSON, without the files and URLs of each target."""
+        fields = asdict(self) | {"wrong": self.wrong}
+        for each in fields["targets"]:
+            del each["urls"], each["files"]
+        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
 
-def status(
+def find_status(
     archive: Archive,
     bundle: Bundle | None,
     *,
@@ -129,44 +130,43 @@ def status(
     download: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Status:
-    """Ask both targets for the bundle's version (without one: the archive's), and compare their files.
+    """Ask both targets for the version of the bundle, or of the archive without one, and compare their files.
 
-    repo      of the Hub; without: what the bundle or the last release names
-    record    of Zenodo, the id of any version; without: that of the last release
-    download  compare what everyone downloads by its sha256, not only what the servers tell
+    repo      on the Hub; empty for the one that the bundle or the last release names
+    record    at Zenodo, the id of any version; empty for that of the last release
+    download  compare the sha256 of what everyone downloads, not only what the servers report
 
-    With a bundle its files are the yardstick. Without one the targets are compared with each other, and with `download`
-    each with its own SHA256SUMS.
+    Compares each target with the bundle. Without one, compares the targets with each other, and with `download` each
+    also with its own SHA256SUMS.
     """
     version = bundle.version if bundle else str(archive.lock.get("version", ""))
-    hub = Hub(repo or (named(bundle) if bundle else "") or last(archive, "huggingface") or REPO, patience=PATIENCE)
+    hub = Hub(
+        repo or (find_repo(bundle) if bundle else "") or find_place(archive, "huggingface") or REPO, patience=PATIENCE
+    )
     targets = [
-        _reached(Target("huggingface", hub.repo), lambda target: _hub(target, hub, version)),
-        _reached(
-            Target("zenodo", record or last(archive, "zenodo")),
-            lambda target: _zenodo(target, _server(sandbox), version),
+        _ask(Target("huggingface", hub.repo), lambda target: _ask_hub(target, hub, version)),
+        _ask(
+            Target("zenodo", record or find_place(archive, "zenodo")),
+            lambda target: _ask_zenodo(target, _make_client(sandbox), version),
         ),
     ]
     by = "the servers' checksums" if bundle else "sizes"
     if download:
-        targets = [_reached(each, lambda target: _downloaded(target, progress)) for each in targets]
-        by = "sha256 of what was downloaded"
+        targets = [_ask(each, lambda target: _download(target, progress)) for each in targets]
+        by = "sha256 of the downloads"
     if bundle:
-        targets = [_with_bundle(each, bundle, by) if each.holds else each for each in targets]
-    elif all(each.holds for each in targets) and not any(each.differences for each in targets):
+        targets = [_compare(each, bundle, by) if each.has_version else each for each in targets]
+    elif all(each.has_version for each in targets) and not any(each.differences for each in targets):
         one, other = targets
-        found = apart(other.listed, one.listed, one.name)
+        found = compare_targets(other.files, one.files, one.name)
         targets[1] = replace(other, differences=found, compared=f"{one.name}, by {by}")
-    about = (
-        {"version": version, "files": len(bundle.files), "bytes": sum(each.bytes for each in bundle.files)}
-        if bundle
-        else {}
-    )
-    return Status(version, _facts(archive), about, tuple(targets))
+    facts = {}
+    if bundle:
+        facts = {"version": version, "files": len(bundle.files), "bytes": sum(each.bytes for each in bundle.files)}
+    return Status(version, _list_versions(archive), facts, tuple(targets))
 
 
-def _facts(archive: Archive) -> dict[str, Any]:
-    """The versions that the archive tells."""
+def _list_versions(archive: Archive) -> dict[str, str]:
     import yaml
 
     try:
@@ -183,92 +183,92 @@ def _facts(archive: Archive) -> dict[str, Any]:
     }
 
 
-def _reached(target: Target, look: Callable[[Target], Target]) -> Target:
-    """What `look` makes of a target, or why it can't be known."""
+def _ask(target: Target, ask: Callable[[Target], Target]) -> Target:
+    """Return the target that `ask` returns, or why the state is unknown."""
     try:
-        return look(target)
+        return ask(target)
     except Problem as problem:
         return replace(target, state=UNREACHABLE, problem=str(problem))
-    except OSError as error:  # of the disk, in a download
+    except OSError as error:  # of the disk, during a download
         return replace(target, state=UNREACHABLE, problem=str(error))
 
 
-def _hub(target: Target, hub: Hub, version: str) -> Target:
-    private = hub.private()
-    if private is None:
+def _ask_hub(target: Target, hub: Hub, version: str) -> Target:
+    is_private = hub.is_private()
+    if is_private is None:
         return target
-    tags = hub.tags()
+    tags = hub.list_tags()
     others = tuple(each for each in tags if each != version)
-    tagged = version in tags
-    revision = version if tagged else hub.pull_request(version)
+    is_tagged = version in tags
+    revision = version if is_tagged else hub.find_pull_request(version)
     if not revision:
-        return replace(target, others=others, url=hub.url("main"))
-    listed = hub.listing(revision)
+        return replace(target, others=others, url=hub.make_url("main"))
+    files = hub.list_files(revision)
     return replace(
         target,
-        state="pull request" if not tagged else "private" if private else "published",
-        url=hub.url(revision),
+        state="pull request" if not is_tagged else "private" if is_private else "published",
+        url=hub.make_url(revision),
         others=others,
-        listed=listed,
-        urls={} if private else {path: hub.url(revision, path) for path in listed},
+        files=files,
+        urls={} if is_private else {path: hub.make_url(revision, path) for path in files},
     )
 
 
-def _server(sandbox: bool) -> Invenio:
-    """With the token if there is one: drafts are the owner's to see."""
+def _make_client(sandbox: bool) -> Invenio:
+    """Return a client, with the token if there is one: only the owner can see drafts."""
     try:
-        return zenodo.server(sandbox, patience=PATIENCE)
+        return zenodo.make_client(sandbox, patience=PATIENCE)
     except BadUse:
-        return zenodo.server(sandbox, patience=PATIENCE, anonymous=True)
+        return zenodo.make_client(sandbox, patience=PATIENCE, anonymous=True)
 
 
-def _zenodo(target: Target, invenio: Invenio, version: str) -> Target:
+def _ask_zenodo(target: Target, invenio: Invenio, version: str) -> Target:
     if not target.place:
-        return replace(target, problem="no record is known; if there is one: --record ID")
-    newest = zenodo.latest(invenio, target.place)
+        return replace(target, problem="the archive names no record; if there is one, give --record ID")
+    newest = zenodo.find_latest(invenio, target.place)
     if newest is None:
-        return _draft(target, invenio, version)
+        return _ask_for_draft(target, invenio, version)
     records = invenio.ask(lambda: invenio.find(f"/records/{newest['id']}/versions", {}))
     by_version = {str(each["metadata"].get("version", "")): each for each in records}
     others = tuple(sorted(each for each in by_version if each != version))
-    found = by_version.get(version)
-    if found is None:
-        return replace(_draft(target, invenio, version), others=others)
-    content = f"{invenio.url}/api/records/{found['id']}/files"
-    listed = zenodo.listing(invenio, found["id"])
+    record = by_version.get(version)
+    if record is None:
+        return replace(_ask_for_draft(target, invenio, version), others=others)
+    content = f"{invenio.url}/api/records/{record['id']}/files"
+    files = zenodo.list_files(invenio, record["id"])
     return replace(
         target,
-        place=str(found["id"]),
+        place=str(record["id"]),
         state="published",
-        url=f"{invenio.url}/records/{found['id']}",
-        doi=str(found.get("pids", {}).get("doi", {}).get("identifier", "")),
+        url=f"{invenio.url}/records/{record['id']}",
+        doi=str(record.get("pids", {}).get("doi", {}).get("identifier", "")),
         others=others,
-        listed=listed,
-        urls={path: f"{content}/{encoded(path)}/content" for path in listed},
+        files=files,
+        urls={path: f"{content}/{quote_key(path)}/content" for path in files},
     )
 
 
-def _draft(target: Target, invenio: Invenio, version: str) -> Target:
+def _ask_for_draft(target: Target, invenio: Invenio, version: str) -> Target:
     path = f"/records/{target.place}/draft"
     draft = invenio.ask(lambda: invenio.get(path)) if invenio.token else None
     if draft is None or str(draft["metadata"].get("version", "")) != version:
         return target
-    files = invenio.ask(lambda: invenio.files(path))
-    listed = {name: each for name, each in files.items() if each}
-    return replace(target, state="draft", url=f"{invenio.url}/uploads/{target.place}", listed=listed)
+    files = invenio.ask(lambda: invenio.list_files(path))
+    complete = {name: each for name, each in files.items() if each}
+    return replace(target, state="draft", url=f"{invenio.url}/uploads/{target.place}", files=complete)
 
 
-def _with_bundle(target: Target, bundle: Bundle, by: str) -> Target:
-    return replace(target, differences=differences(bundle, target.listed), compared=f"the bundle, by {by}")
+def _compare(target: Target, bundle: Bundle, by: str) -> Target:
+    return replace(target, differences=compare_with_bundle(bundle, target.files), compared=f"the bundle, by {by}")
 
 
-def _downloaded(target: Target, progress: Progress) -> Target:
-    """A target with the sha256 of what everyone downloads, compared with its own SHA256SUMS."""
-    if not target.holds:
+def _download(target: Target, progress: Progress) -> Target:
+    """Return the target with the sha256 of what everyone downloads, compared with its own SHA256SUMS."""
+    if not target.has_version:
         return target
     if not target.urls:
-        raise BadUse(target.name, f"not downloaded: it is a {target.state}", next="leave --download out")
-    found, sums = {}, ""
+        raise BadUse(target.name, f"a {target.state} version can't be downloaded", next="omit --download")
+    files, sums = {}, ""
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part"
         for path, url in target.urls.items():
@@ -277,14 +277,14 @@ def _downloaded(target: Target, progress: Progress) -> Target:
                 progress(name, here, total)
 
             try:
-                Download(url, part, target.listed[path].bytes, False, PATIENCE, show).run()
+                Download(url, part, target.files[path].bytes, False, PATIENCE, show).run()
             except Failed as failed:
                 raise BadUse(target.name, f"{path} can't be downloaded", reason=str(failed), next="try again") from None
             digest, size = hash_file(part)
-            found[path] = Listed(size, "sha256", digest)
+            files[path] = RemoteFile(size, "sha256", digest)
             sums = part.read_text(encoding="utf-8", errors="replace") if path == SUMS else sums
             part.unlink()
     own = {path: digest for digest, _, path in (line.partition("  ") for line in sums.splitlines())}
-    wrong = {path: OTHER for path, each in found.items() if path != SUMS and own.get(path) != each.digest}
-    wrong |= dict.fromkeys(own.keys() - found.keys(), MISSING)
-    return replace(target, listed=found, differences=wrong, compared=f"its own {SUMS}, by downloading")
+    wrong = {path: CHANGED for path, each in files.items() if path != SUMS and own.get(path) != each.digest}
+    wrong |= dict.fromkeys(own.keys() - files.keys(), MISSING)
+    return replace(target, files=files, differences=wrong, compared=f"its own {SUMS}, by download")

@@ -1,4 +1,4 @@
-"""The bundle: a folder with exactly what every target gets, and its SHA256SUMS."""
+"""The bundle as it is read: a folder with exactly the files of its SHA256SUMS."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 from ...core.archive import CITATION, LOCK, SUMS
 from ...core.errors import BadUse, Problem
 from ...core.files import hash_file
+
+NEXT = "llm-traces release bundle DIR"
 
 
 @dataclass(frozen=True)
@@ -34,42 +36,27 @@ class Bundle:
     def open(cls, root: Path) -> Bundle:
         """Read the bundle at `root` and check every file against SHA256SUMS.
 
-        Raises BadUse if it is no bundle; Problem, which names every file that is missing, changed, a link, or not told.
+        Raises BadUse if it is not a bundle; Problem with every file that is missing, changed, a link, or not listed.
         """
-        try:
-            lines = (root / SUMS).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise BadUse(
-                str(root), f"not a bundle: {SUMS}: {error.strerror or error}", next="llm-traces release bundle"
-            ) from None
-        told: dict[str, str] = {}
-        for line in lines:
-            match = re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)
-            if not match or not _is_inside(match[2]):
-                raise BadUse(
-                    str(root), f"{SUMS} has a line that is not ours", got=line[:200], next="llm-traces release bundle"
-                )
-            told[match[2]] = match[1]
-        found = {
+        sums = _read_sums(root)
+        paths = {
             path.relative_to(root).as_posix(): path
             for path in root.rglob("*")
             if path.is_symlink() or not path.is_dir()
         }
-        wrong = [f"{path}: missing" for path in told.keys() - found.keys()]
-        wrong += [f"{path}: not in {SUMS}" for path in found.keys() - told.keys() - {SUMS}]
+        wrong = [f"{path}: missing" for path in sums.keys() - paths.keys()]
+        wrong += [f"{path}: not in {SUMS}" for path in paths.keys() - sums.keys() - {SUMS}]
         files = []
-        for path, file in sorted(found.items()):
+        for path, file in sorted(paths.items()):
             if file.is_symlink():
                 wrong.append(f"{path}: a link")
                 continue
             sha256, size = hash_file(file)
             files.append(BundleFile(path, size, sha256))
-            if told.get(path, sha256) != sha256:
-                wrong.append(f"{path}: sha256 {sha256}, told {told[path]}")
+            if sums.get(path, sha256) != sha256:
+                wrong.append(f"{path}: sha256 {sha256}, expected {sums[path]}")
         if wrong:
-            raise Problem(
-                str(root), f"differs from its {SUMS}", found="\n".join(sorted(wrong)), next="llm-traces release bundle"
-            )
+            raise Problem(str(root), f"differs from its {SUMS}", found="\n".join(sorted(wrong)), next=NEXT)
         return cls(root, tuple(files))
 
     @cached_property
@@ -88,8 +75,23 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """The version it is a release of."""
+        """The version of the release."""
         return str(self.package["version"])
+
+
+def _read_sums(root: Path) -> dict[str, str]:
+    """Return the sha256 of each path in SHA256SUMS. Raises BadUse if it can't be read."""
+    try:
+        lines = (root / SUMS).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BadUse(str(root), "is not a bundle", reason=f"{SUMS}: {error.strerror or error}", next=NEXT) from None
+    sums = {}
+    for line in lines:
+        match = re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)
+        if not match or not _is_inside(match[2]):
+            raise BadUse(str(root), f"{SUMS} has an invalid line", got=line[:200], next=NEXT)
+        sums[match[2]] = match[1]
+    return sums
 
 
 def _is_inside(path: str) -> bool:

@@ -1,1 +1,5 @@
-""""""
+"""What a release holds, before anything is written.
+
+Enters: an archive. Leaves: `Contents`, which lists the tables to copy and holds every text. Reads no table. Read in
+this order: `selection`, `contents`, then one module per file that is written: `notice`, `readme`, `croissant`, `crate`.
+"""

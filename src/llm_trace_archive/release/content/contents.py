@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,26 +12,26 @@ from ...core.archive import CITATION, LOCK, SUMS, Archive
 from ...core.errors import BadUse
 from ...lock import describe
 from . import crate, croissant
-from .notice import copies, notice
-from .readme import readme
+from .notice import compose_notice, find_copies
+from .readme import compose_readme
 from .selection import Selection
 
 README, LICENCE, NOTICE = "README.md", "LICENSE.txt", "NOTICE"
 REPORTS = ("release-report.json", "release-report.txt")
-LAST = (*REPORTS, SUMS)  # they tell of the others
-# The canonical columns, and the JSON Schemas of files that a bundle holds.
+LAST = (*REPORTS, SUMS)  # they describe the other files
+# The canonical columns, and the JSON Schemas of the files in a bundle.
 SCHEMAS = (
     "schemas/request.json",
     *(f"schemas/{name}.schema.json" for name in ("recipe", "datapackage", "citation", "release-report")),
 )
-NAME = "llm-trace-archive"  # of the package; look-alikes, which no release holds, have another
+NAME = "llm-trace-archive"  # of the package; an archive of look-alikes has another
 ORGANISATION = "llm-trace-archive"
 REPOSITORY = "llm-trace-archive"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a release of the archive's selection holds; `organisation` is that of the Hub's repository."""
+    """What a release of the archive's selection holds; `organisation` owns the dataset repo on the Hub."""
 
     archive: Archive
     selection: Selection
@@ -39,17 +39,17 @@ class Contents:
 
     @property
     def version(self) -> str:
-        """The version the release is of: that of the lock."""
+        """The version to release: that of the lock."""
         return str(self.archive.lock.get("version", ""))
 
     @property
     def repository(self) -> str:
-        """The Hub's dataset repo, OWNER/NAME."""
+        """The dataset repo on the Hub, OWNER/NAME."""
         return f"{self.organisation}/{REPOSITORY}"
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Every file with its bytes; 0 for those that are written last, which tell of the others."""
+        """The size of every file in bytes; 0 for `LAST`, as those are written last."""
         tables = {each["path"]: int(each["bytes"]) for each in self.package["resources"]}
         return tables | {path: len(text.encode()) for path, text in self.texts.items()} | dict.fromkeys(LAST, 0)
 
@@ -59,61 +59,61 @@ class Contents:
         import yaml
 
         try:
-            found = yaml.safe_load(self._read(CITATION))
+            citation = yaml.safe_load(self._read(CITATION))
         except yaml.YAMLError:
-            found = None
-        return found if isinstance(found, dict) else {}
+            citation = None
+        return citation if isinstance(citation, dict) else {}
 
     @cached_property
     def package(self) -> dict[str, Any]:
-        """datapackage.json: the lock with the released resources only, each with its URL on the Hub.
+        """datapackage.json: the lock with the released resources only, each with its URL on the Hub first.
 
-        Those of earlier releases stay: the lock keeps them for as long as the bytes are the same.
+        URLs of earlier releases stay: the lock keeps them as long as the bytes are the same.
         """
         lock, released = self.archive.lock, {str(each) for each in self.selection.released}
         resources = [
-            {**each, "urls": list(dict.fromkeys([self._url(each["path"]), *each.get("urls", ())]))}
+            {**each, "urls": list(dict.fromkeys([self._make_url(each["path"]), *each.get("urls", ())]))}
             for each in lock.get("resources", ())
             if f"{each['trace']}/{each['workload']}" in released
         ]
-        # The archive's own name and title may tell of look-alikes, which no release holds.
+        # The lock's own name and title may be those of an archive that also holds look-alikes.
         return {**lock, **describe.around(resources), "version": self.version}
 
     @cached_property
     def texts(self) -> dict[str, str]:
-        """Every file that is text, by its path in the bundle, less the report and the sums."""
-        return dict(sorted({**dict(self._copied()), **self._made()}.items()))
+        """Every text file by its path in the bundle, except `LAST`."""
+        copied = dict(self._copy_texts())
+        return dict(sorted({**copied, **self._compose_texts(copied)}.items()))
 
     @cached_property
     def licence_texts(self) -> dict[str, str]:
-        """The path of the text of each released licence that asks for a copy, by its SPDX id."""
-        return copies(licence for each in self.package["resources"] for licence in each["licenses"])
+        """The path of the text of each released licence that requires a copy, by its SPDX id."""
+        return find_copies(licence for each in self.package["resources"] for licence in each["licenses"])
 
-    def _copied(self) -> Iterator[tuple[str, str]]:
+    def _copy_texts(self) -> Iterator[tuple[str, str]]:
         archive, released = self.archive, self.selection.released
         recipes = [archive.recipe(trace) for trace in {each.trace for each in released}]
         recipes += [archive.recipe(each.derived_from) for each in recipes if each.derived_from]
         paths = {LICENCE, CITATION, *SCHEMAS, *self.licence_texts.values(), *(each.schema_path for each in released)}
         paths |= {f"recipes/{each.file.name}" for each in recipes}
-        # A recipe may list the files of a workload that is not released; without its list it can't be read.
+        # A recipe can't be read without its file lists, even those of workloads that are left out.
         paths |= {each.listed.path for recipe in recipes for each in recipe.workloads if each.listed}
         for path in sorted(paths):
             if (self.archive.root / path).is_file():
                 yield path, self._read(path)
 
-    def _made(self) -> dict[str, str]:
+    def _compose_texts(self, copied: Iterable[str]) -> dict[str, str]:
         schemas = {each.schema_path: self.archive.schema(each) for each in self.selection.released}
-        copied = [path for path, _ in self._copied()]
         parts = [*copied, LOCK, NOTICE, README, croissant.NAME, *LAST]
         return {
-            LOCK: _json(self.package),
-            NOTICE: notice(self.archive, self.selection, self.package),
-            README: describe.with_card(self.archive, self.package, readme(self.package, self.repository)),
-            croissant.NAME: _json(croissant.croissant(self.package, schemas, self.citation)),
-            crate.NAME: _json(crate.describe_crate(self.package, self.citation, parts)),
+            LOCK: _format_json(self.package),
+            NOTICE: compose_notice(self.archive, self.selection, self.package),
+            README: describe.with_card(self.archive, self.package, compose_readme(self.package, self.repository)),
+            croissant.NAME: _format_json(croissant.describe_tables(self.package, schemas, self.citation)),
+            crate.NAME: _format_json(crate.describe_files(self.package, self.citation, parts)),
         }
 
-    def _url(self, path: str) -> str:
+    def _make_url(self, path: str) -> str:
         return f"https://huggingface.co/datasets/{self.repository}/resolve/{self.version}/{path}"
 
     def _read(self, path: str) -> str:
@@ -126,5 +126,5 @@ class Contents:
             ) from None
 
 
-def _json(value: Mapping[str, Any]) -> str:
+def _format_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

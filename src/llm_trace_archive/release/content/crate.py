@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from . import notice
-from .croissant import cite
+from .croissant import format_citation
 
 NAME = "ro-crate-metadata.json"
 MEDIA_TYPES = {
@@ -22,7 +22,7 @@ MEDIA_TYPES = {
 }
 
 
-def describe_crate(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+def describe_files(package: Mapping[str, Any], citation: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
     """Return the RO-Crate of a release as JSON-LD. The same release gives the same graph, in the same order.
 
     package   the release's datapackage.json
@@ -40,7 +40,7 @@ def describe_crate(package: Mapping[str, Any], citation: Mapping[str, Any], text
     resources, home = package["resources"], package["homepage"]
     licences = {
         name: add("CreativeWork", page, name=name, description="SPDX licence", url=page)
-        for name, page in notice.pages(each for part in (package, *resources) for each in part["licenses"]).items()
+        for name, page in notice.find_pages(each for part in (package, *resources) for each in part["licenses"]).items()
     }
     origins = {each["path"]: each["title"] for resource in resources for each in resource["sources"]}
     works = {url: add("CreativeWork", url, name=title, url=url) for url, title in origins.items()}
@@ -54,14 +54,14 @@ def describe_crate(package: Mapping[str, Any], citation: Mapping[str, Any], text
             "creditText": each["citation"],
         }
         table = crate.add_file(dest_path=each["path"], properties=properties)
-        _refer(table, "license", [licences[name] for name in notice.pages(each["licenses"])])
+        _refer(table, "license", [licences[name] for name in notice.find_pages(each["licenses"])])
         _refer(table, "isBasedOn", [works[source["path"]] for source in each["sources"]])
     for path in sorted(texts):
         if path != NAME:  # the library describes this file itself
             media = MEDIA_TYPES.get(PurePosixPath(path).suffix, "text/plain")
             crate.add_file(dest_path=path, properties={"name": path, "encodingFormat": media})
     root = crate.root_dataset
-    del root["datePublished"]  # the library puts the time of this run
+    del root["datePublished"]  # the library sets it to the present time
     described = {
         "name": package["title"],
         "description": package["description"],
@@ -70,12 +70,12 @@ def describe_crate(package: Mapping[str, Any], citation: Mapping[str, Any], text
         "datePublished": str(citation.get("date-released", "")),
         "publisher": add("Organization", home, name=package["title"], url=home),
         "keywords": ", ".join(citation.get("keywords", ())),
-        "creditText": cite(citation),
+        "creditText": format_citation(citation),
     }
     for name, value in described.items():
         if value:
             root[name] = value
-    _refer(root, "license", [licences[name] for name in notice.pages(package["licenses"])])
+    _refer(root, "license", [licences[name] for name in notice.find_pages(package["licenses"])])
     _refer(root, "author", [add(**_author(each, home)) for each in citation.get("authors", ())])
     described_crate: dict[str, Any] = crate.metadata.generate()
     return described_crate

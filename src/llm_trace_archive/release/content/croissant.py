@@ -1,4 +1,4 @@
-"""croissant.json: the tables as Croissant 1.0 record sets, made and judged by mlcroissant, the format's own library."""
+"""croissant.json: the tables as Croissant 1.0 record sets, by mlcroissant, the format's own library."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from . import notice
 NAME = "croissant.json"
 
 
-def croissant(
+def describe_tables(
     package: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]], citation: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The Croissant description of a release: a file and a record set a table, all its columns, paths relative.
+    """Return the Croissant description of a release: one file and one record set per table, with relative paths.
 
     package   the release's datapackage.json
-    schemas   each Table Schema by its path
+    schemas   the Table Schemas by path
     citation  CITATION.cff
     """
     import mlcroissant as mlc
 
     creators = [
-        mlc.Person(name=_person(each)) if "family-names" in each else mlc.Organization(name=str(each["name"]))
+        mlc.Person(name=_format_name(each)) if "family-names" in each else mlc.Organization(name=str(each["name"]))
         for each in citation.get("authors", ())
     ]
     released = citation.get("date-released")
@@ -34,62 +34,58 @@ def croissant(
         description=package["description"],
         version=package["version"],
         url=package["homepage"],
-        license=list(notice.pages(licences).values()),
+        license=list(notice.find_pages(licences).values()),
         creators=creators,
         keywords=list(citation.get("keywords", ())),
-        cite_as=cite(citation),
+        cite_as=format_citation(citation),
         date_published=datetime.fromisoformat(str(released)) if released else None,
-        distribution=[_file(each) for each in package["resources"]],
-        record_sets=[_records(each, schemas[each["schema"]]) for each in package["resources"]],
+        distribution=[_describe_file(each) for each in package["resources"]],
+        record_sets=[_describe_records(each, schemas[each["schema"]]) for each in package["resources"]],
     )
-    made: dict[str, Any] = json.loads(json.dumps(metadata.to_json(), default=str))
-    return made
+    description: dict[str, Any] = json.loads(json.dumps(metadata.to_json(), default=str))
+    return description
 
 
-def faults(made: Mapping[str, Any]) -> list[str]:
-    """What mlcroissant finds wrong or missing in a description."""
+def find_faults(description: Mapping[str, Any]) -> list[str]:
+    """Return the errors and warnings of mlcroissant about a description."""
     import mlcroissant as mlc
 
     try:
-        issues = mlc.Metadata.from_json(ctx=mlc.Context(), json_=dict(made)).ctx.issues
+        issues = mlc.Metadata.from_json(ctx=mlc.Context(), json_=dict(description)).ctx.issues
     except mlc.ValidationError as error:
         return [str(error)]
     return sorted({str(each) for each in (*issues.errors, *issues.warnings)})
 
 
-def cite(citation: Mapping[str, Any]) -> str:
-    """How to cite the archive, as one line."""
+def format_citation(citation: Mapping[str, Any]) -> str:
+    """Return how to cite the archive, on one line."""
     authors = ", ".join(
-        _person(each) if "family-names" in each else str(each["name"]) for each in citation.get("authors", ())
+        _format_name(each) if "family-names" in each else str(each["name"]) for each in citation.get("authors", ())
     )
-    told = [authors, citation.get("title"), f"version {citation.get('version')}", citation.get("date-released")]
-    told += [f"https://doi.org/{citation['doi']}" if "doi" in citation else citation.get("repository-code")]
-    return ", ".join(str(each) for each in told if each) + "; and the authors of the traces used, see NOTICE"
+    parts = [authors, citation.get("title"), f"version {citation.get('version')}", citation.get("date-released")]
+    parts += [f"https://doi.org/{citation['doi']}" if "doi" in citation else citation.get("repository-code")]
+    return ", ".join(str(each) for each in parts if each) + "; and the authors of the traces used, see NOTICE"
 
 
-def _person(author: Mapping[str, Any]) -> str:
+def _format_name(author: Mapping[str, Any]) -> str:
     return " ".join(str(author[key]) for key in ("given-names", "name-particle", "family-names") if author.get(key))
 
 
-def _licence(resource: Mapping[str, Any]) -> str:
-    return str(resource["licenses"][0]["name"])
-
-
-def _file(resource: Mapping[str, Any]) -> Any:
+def _describe_file(resource: Mapping[str, Any]) -> Any:
     import mlcroissant as mlc
 
     return mlc.FileObject(
         id=f"{resource['name']}-file",
         name=resource["path"],
-        description=f"Licence: {_licence(resource)}. Cite: {resource['citation']}",
+        description=f"Licence: {resource['licenses'][0]['name']}. Cite: {resource['citation']}",
         content_url=resource["path"],
         content_size=f"{resource['bytes']} B",
-        encoding_formats=["application/x-parquet"],  # the one name of Parquet that mlcroissant reads
+        encoding_formats=["application/x-parquet"],  # the only name of Parquet that mlcroissant knows
         sha256=resource["hash"].removeprefix("sha256:"),
     )
 
 
-def _records(resource: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
+def _describe_records(resource: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
     import mlcroissant as mlc
 
     name = resource["name"]
@@ -106,7 +102,7 @@ def _records(resource: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
             mlc.Field(
                 id=f"{name}/{field['name']}",
                 name=field["name"],
-                description=_meaning(field),
+                description=_describe_field(field),
                 data_types=types[field["arrayItem"]["type"] if is_list else field["type"]],
                 repeated=is_list,
                 source=mlc.Source(file_object=f"{name}-file", extract=mlc.Extract(column=field["name"])),
@@ -116,16 +112,16 @@ def _records(resource: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
         id=name,
         name=f"{resource['trace']}/{resource['workload']}",
         description=resource["title"],
-        key=[f"{name}/{column}" for column in _key(schema)],
+        key=[f"{name}/{column}" for column in _find_key(schema)],
         fields=fields,
     )
 
 
-def _meaning(field: Mapping[str, Any]) -> str:
+def _describe_field(field: Mapping[str, Any]) -> str:
     unit = f" Unit: {field['unit']}." if "unit" in field else ""
     return f"{field['description']}{unit}"
 
 
-def _key(schema: Mapping[str, Any]) -> Iterable[str]:
+def _find_key(schema: Mapping[str, Any]) -> Iterable[str]:
     key = schema.get("primaryKey", ())
     return [key] if isinstance(key, str) else key

@@ -1,4 +1,4 @@
-"""What a release holds, and what it leaves out and why. Reads no data."""
+"""Which workloads a release holds, and which it leaves out and why. Reads no data."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from ...core.recipe import Workload
 
 @dataclass(frozen=True)
 class Selection:
-    """The workloads of an archive, in the order of its recipes: those released, and those left out with the reason."""
+    """The workloads of an archive, in the order of its recipes: to release, and left out with the reason."""
 
     released: tuple[Workload, ...]
     left_out: tuple[tuple[Workload, str], ...]
 
 
 def select(archive: Archive) -> Selection:
-    """Part the workloads. Content that is absent is no reason: what is locked and may leave must be here."""
+    """Return what to release. Missing content does not exclude a workload: the gate reports it."""
     locked = archive.locked
-    reasons = [(each, _reason(archive, each, locked.get(str(each)))) for each in archive.select()]
+    reasons = [(each, _find_reason(archive, each, locked.get(str(each)))) for each in archive.select()]
     return Selection(
         tuple(each for each, reason in reasons if not reason),
         tuple((each, reason) for each, reason in reasons if reason),
     )
 
 
-def _reason(archive: Archive, workload: Workload, resource: Mapping[str, Any] | None) -> str:
+def _find_reason(archive: Archive, workload: Workload, resource: Mapping[str, Any] | None) -> str:
+    """Return why to leave out a workload, or nothing. `resource` is its entry in the lock."""
     recipe = archive.recipe(workload.trace)
     if not workload.redistribute:
-        return f"may not be redistributed ({recipe.licence['spdx']})"
+        return f"not redistributable ({recipe.licence['spdx']})"
     if recipe.synthetic:
         return "synthetic: a look-alike, not the published data"
     if resource is None:

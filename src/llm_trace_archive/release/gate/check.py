@@ -1,4 +1,4 @@
-"""The gate: nothing leaves unless every check of every released table, text and of the archive's state holds."""
+"""The gate: check every table and text of a release, and the state of the archive it is made from."""
 
 from __future__ import annotations
 
@@ -21,50 +21,50 @@ from ...upstream.sources import Sources
 from ..content import croissant
 from ..content.contents import ORGANISATION, Contents
 from ..content.selection import select
-from ..limits import group_results, size_results
-from .sensitive import column_results, text_results
-from .state import state
+from ..limits import check_row_groups, check_sizes
+from .sensitive import check_columns, check_text
+from .state import check_state
 
 Show = Callable[[str, Iterable[Result]], list[Result]]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Every result by what it is about (the release, the package, a workload), and what the release would hold."""
+    """Every result by its subject (the release, the package, a workload, the texts), and what the release holds."""
 
     contents: Contents
     results: findings.Results
 
     @property
     def findings(self) -> int:
-        """Results that do not hold: nothing may leave while there are any."""
+        """The number of results that do not hold. One is enough to stop the release."""
         return findings.count(self.results)
 
     def as_json(self) -> str:
-        """The report for machines, by schemas/release-report.schema.json."""
+        """Return the report as schemas/release-report.schema.json describes it."""
         selection = self.contents.selection
-        told: dict[str, Any] = {
+        report: dict[str, Any] = {
             "version": self.contents.version,
             "findings": self.findings,
             "released": [str(each) for each in selection.released],
             "leftOut": [{"workload": str(each), "reason": reason} for each, reason in selection.left_out],
             "results": findings.as_json(self.results),
         }
-        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
 
     def write_json(self, path: Path) -> None:
-        """Write `as_json` to a file. Raises BadUse if it can't be written."""
+        """Write `as_json` to a file. Raises BadUse if that fails."""
         write_output(path, self.as_json())
 
     def as_text(self) -> str:
-        """The report for people: what `release check` prints."""
+        """Return the report for people: what `release check` prints."""
         lines = [f"{self.contents.package['title']} {self.contents.version}"]
         for subject, results in self.results.items():
             lines += result_lines(subject, results)
         return "\n".join([*lines, *self.summary()]) + "\n"
 
     def summary(self) -> Iterator[str]:
-        """What is left out and why, and the count of all."""
+        """Yield what is left out and why, then the counts."""
         selection = self.contents.selection
         if selection.left_out:
             yield "\nleft out"
@@ -77,60 +77,62 @@ class Report:
 def check(
     archive: Archive, sources: Sources, organisation: str = ORGANISATION, show: Show = lambda _, results: list(results)
 ) -> Report:
-    """Check all that would leave; all results, not the first that does not hold.
+    """Check everything that the release would hold, and return all results, not only the first finding.
 
-    sources  where upstream files come from, for the way back and the way here again
-    show     called with each subject and its results, which are made while it reads them; returns them
+    sources  where upstream files come from, to restore and rebuild them
+    show     called with each subject and an iterator that checks as it is read; returns the results
 
-    Raises BadUse if recipes or lock can't be read, or what `release` needs is not installed.
+    Raises BadUse if a recipe or the lock can't be read, or a library of the extra `release` is not installed.
     """
     _require_libraries()
     contents = Contents(archive, select(archive), organisation)
-    results = {"release": show("release", _of_release(contents)), "package": show("package", validate_package(archive))}
+    results = {"release": show("release", _check_release(contents))}
+    results["package"] = show("package", validate_package(archive))
     for each in contents.selection.released:
-        results[str(each)] = show(str(each), _of_workload(archive, each, sources))
-    results["texts"] = show("texts", _of_texts(contents))
+        results[str(each)] = show(str(each), _check_workload(archive, each, sources))
+    results["texts"] = show("texts", _check_texts(contents))
     return Report(contents, results)
 
 
-def _of_release(contents: Contents) -> Iterator[Result]:
-    yield from state(contents)
-    yield from size_results(contents.sizes)
+def _check_release(contents: Contents) -> Iterator[Result]:
+    yield from check_state(contents)
+    yield from check_sizes(contents.sizes)
 
 
-def _of_workload(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
+def _check_workload(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
     recipe = f"recipes/{workload.trace}.toml"
-    here = archive.is_present(workload)
-    yield Result("content", workload.path, "here", 0, "here" if here else f"not here: llm-traces get {workload}", LOCK)
-    if not here:
+    is_present = archive.is_present(workload)
+    found = "present" if is_present else f"missing: llm-traces get {workload}"
+    yield Result("content", workload.path, "present", 0, found, LOCK)
+    if not is_present:
         return
-    found: list[Result] = []
+    results: list[Result] = []
     try:
         for result in validate(archive, workload, sources):
-            found.append(result)
+            results.append(result)
             yield result
     except Problem as problem:
-        found.append(Result("provenance", "deep validation", "no problem", 0, problem.message, recipe))
-        yield found[-1]
-    if all(each.holds and each.name != REBUILT for each in found):
-        why = "the upstream could not be had: give --mirror DIR"
-        yield Result("provenance", REBUILT, "the same bytes", 0, why, recipe)
-    if all(each.holds for each in found if each.check in ("integrity", "schema")):
+        results.append(Result("provenance", "deep validation", "no problem", 0, problem.message, recipe))
+        yield results[-1]
+    if all(each.holds and each.name != REBUILT for each in results):
+        found = "the upstream is not available: give --mirror DIR"
+        yield Result("provenance", REBUILT, "the same bytes", 0, found, recipe)
+    if all(each.holds for each in results if each.check in ("integrity", "schema")):
         table = Table(archive.root / workload.path)
-        yield from column_results(table, archive.schema(workload))
-        yield from group_results(table)
+        yield from check_columns(table, archive.schema(workload))
+        yield from check_row_groups(table)
 
 
-def _of_texts(contents: Contents) -> Iterator[Result]:
-    public = _public_addresses(contents.citation)
+def _check_texts(contents: Contents) -> Iterator[Result]:
+    public = _list_public_addresses(contents.citation)
     for path, text in contents.texts.items():
-        yield from text_results(path, text, public if path == CITATION else ())
-    for fault in croissant.faults(json.loads(contents.texts[croissant.NAME])) or ["valid"]:
+        yield from check_text(path, text, public if path == CITATION else ())
+    for fault in croissant.find_faults(json.loads(contents.texts[croissant.NAME])) or ["valid"]:
         yield Result("croissant", croissant.NAME, "valid", 0, fault[:300], "mlcroissant")
 
 
-def _public_addresses(citation: dict[str, Any]) -> list[str]:
-    """E-mail addresses that authors and contacts gave to be published, which stand in CITATION.cff and nowhere else."""
+def _list_public_addresses(citation: dict[str, Any]) -> list[str]:
+    """Return the e-mail addresses that authors and contacts publish in CITATION.cff; they may be nowhere else."""
     people = [*citation.get("authors", ()), *citation.get("contact", ())]
     return [str(each["email"]) for each in people if "email" in each]
 

@@ -1,7 +1,6 @@
-"""What must never leave: free text, and whatever looks like a secret, an e-mail address or an IP address.
+"""What must not be published: free text, and anything that looks like a secret, an e-mail address or an IP address.
 
-Values are judged by column, as Arrow arrays of different values; a text file is a column of lines. Nothing found is
-ever shown in full.
+Works on Arrow arrays: the distinct values of a column, or the lines of a text file. Never shows a match in full.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -22,11 +21,11 @@ from ...core.table import Table
 SOURCE = "docs/release.md"
 NONE = "none"
 E_MAIL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
-# What only may be an address: `ipaddress` decides.
+# Candidates for addresses: `ipaddress` decides.
 _ENDS = r"(?:[^0-9A-Za-z:.]|[:.](?:[^0-9A-Za-z:.]|$)|$)"
 IP_V4 = r"(?:^|[^0-9A-Za-z.])((?:[0-9]{1,3}\.){3}[0-9]{1,3})(?:" + _ENDS + r"|:[0-9])"
 IP_V6 = r"(?:^|[^0-9A-Za-z.])((?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})" + _ENDS
-# Tokens that detect-secrets does not know, each as its issuer spells it; Zenodo's are 60 letters and digits.
+# Tokens that detect-secrets does not know, in the format of their issuers. Zenodo's are 60 letters and digits.
 TOKENS = {
     "Hugging Face token": r"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
     "Zenodo token": r"\b[A-Za-z0-9]{60}\b",
@@ -35,151 +34,153 @@ TOKENS = {
     "API key (sk-...)": r"\bsk-[A-Za-z0-9_-]{32,}",
 }
 
-# An identifier is one word of printable ASCII. A category is a short label, and comes again and again.
+# An identifier is one word of printable ASCII. A category is a short label that occurs again and again.
 IDENTIFIER = r"^[!-~]{1,128}$"
 LABEL = r"^\S+(?: \S+){0,5}$"
 LONGEST_LABEL = 64  # characters
-FEW_LABELS = 16  # so many different ones may also stand in a short table; else each is there ten times on average
-ROWS_A_LABEL = 10
+FEW_LABELS = 16  # any column may have so many distinct labels; more only if each occurs ten times on average
+ROWS_PER_LABEL = 10
 
 
 @cache
-def _secrets() -> Mapping[str, str]:
-    """A pattern a kind of secret, in RE2's syntax: those of detect-secrets that know a token by its spelling, and ours.
+def load_secret_patterns() -> Mapping[str, str]:
+    """Return one pattern per kind of secret, in RE2 syntax: TOKENS, and those of detect-secrets that know a format.
 
-    Where one looks around (RE2 does not), it takes the character before or after instead: what it finds is the same.
+    RE2 has no lookaround, so such patterns match the character before or after instead. They find the same values.
     """
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
     from detect_secrets.plugins.base import RegexBasedDetector
 
-    found = dict(TOKENS)
+    kinds = dict(TOKENS)
     plugins: Mapping[str, Any] = get_mapping_from_secret_type_to_class()
     for kind, plugin in sorted(plugins.items()):
-        if not issubclass(plugin, RegexBasedDetector) or "IP" in kind:  # addresses are looked for by patterns of ours
+        if not issubclass(plugin, RegexBasedDetector) or "IP" in kind:  # addresses have their own patterns here
             continue
         patterns, detector = [], plugin()
         for each in detector.denylist:
             text = each.pattern.replace(r"(?:(?<=\W)|(?<=^))", r"(?:\W|^)").replace(r"(?!\w)", r"(?:\W|$)")
             text = re.sub(r"\(\?!\[([^\]]*)\]\)", r"(?:[^\1]|$)", text).replace("{50,1024}", "{50,}")
             patterns.append(f"(?{'i' if each.flags & re.IGNORECASE else '-i'}:{text})")
-        found[kind] = "|".join(patterns)
-    return found
+        kinds[kind] = "|".join(patterns)
+    return kinds
 
 
-def kinds(values: pa.Array) -> Iterator[tuple[str, pa.Array, list[str]]]:
-    """Each kind of what must not leave: its name, which of the values offend, and what each of these is, masked."""
-    yield "secrets", *_found(values, "|".join(_secrets().values()), _name_secret)
-    yield "e-mail addresses", *_found(values, E_MAIL, lambda value: _match(E_MAIL, value))
-    yield "IP addresses", *_found(values, f"{IP_V4}|{IP_V6}", _name_address)
+def find_sensitive(values: pa.Array) -> Iterator[tuple[str, pa.Array, list[str]]]:
+    """Yield for each kind of sensitive value its name, a mask of the values that match, and each match described."""
+    yield "secrets", *_match_values(values, "|".join(load_secret_patterns().values()), _describe_secret)
+    yield "e-mail addresses", *_match_values(values, E_MAIL, _describe_email)
+    yield "IP addresses", *_match_values(values, f"{IP_V4}|{IP_V6}", _describe_address)
 
 
-def _found(values: pa.Array, pattern: str, name: Any) -> tuple[pa.Array, list[str]]:
+def _match_values(values: pa.Array, pattern: str, describe: Callable[[str], str]) -> tuple[pa.Array, list[str]]:
+    """Return a mask of the values that match, and their descriptions. A value with an empty description is no match."""
     mask = pc.fill_null(pc.match_substring_regex(values, pattern), False)
-    told = [name(value) for value in values.filter(mask).to_pylist()]
-    if not all(told):  # what only looked like an address
-        real = iter(told)
-        mask = pa.array([bool(each) and bool(next(real)) for each in mask.to_pylist()], pa.bool_())
-    return mask, [each for each in told if each]
+    descriptions = [describe(value) for value in values.filter(mask).to_pylist()]
+    if not all(descriptions):
+        matches = iter(descriptions)
+        mask = pa.array([bool(each) and bool(next(matches)) for each in mask.to_pylist()], pa.bool_())
+    return mask, [each for each in descriptions if each]
 
 
-def _name_secret(value: str) -> str:
-    for kind, pattern in _secrets().items():
+def _describe_secret(value: str) -> str:
+    for kind, pattern in load_secret_patterns().items():
         if pc.match_substring_regex(pa.scalar(value), pattern).as_py():
             return kind
     return "a secret"
 
 
-def _match(pattern: str, value: str) -> str:
-    found = re.search(pattern, value)
-    return masked(found[found.lastindex or 0]) if found else ""
+def _describe_email(value: str) -> str:
+    match = re.search(E_MAIL, value)
+    return mask_value(match[0]) if match else ""
 
 
-def _name_address(value: str) -> str:
+def _describe_address(value: str) -> str:
     for pattern in map(re.compile, (IP_V4, IP_V6)):
         start = 0
-        while found := pattern.search(value, start):
-            start = found.end(1)  # the character after one address may be the one before the next
-            for text in (found[1], found[1].removesuffix(":")):
+        while match := pattern.search(value, start):
+            start = match.end(1)  # the character after one address may be the one before the next
+            for text in (match[1], match[1].removesuffix(":")):
                 with contextlib.suppress(ValueError):
                     address = ipaddress.ip_address(text)
                     if not address.is_loopback and not address.is_unspecified:
-                        return masked(text)
+                        return mask_value(text)
     return ""
 
 
-def masked(value: str) -> str:
-    """The start of a value and its length: enough to find it, too little to use it."""
+def mask_value(value: str) -> str:
+    """Return the start of a value and its length: enough to find it, too little to use it."""
     return f"{value[:4]}... ({len(value)} characters)"
 
 
-# -- the lines of a text, the columns of a table ----------------------------------------------------------------------
-
-
-def text_results(path: str, text: str, allowed: Collection[str] = ()) -> Iterator[Result]:
-    """A result a kind for the lines of a text file; `allowed` are e-mail addresses that are meant to be public."""
+def check_text(path: str, text: str, allowed: Collection[str] = ()) -> Iterator[Result]:
+    """Check the lines of a text file: one result per kind. `allowed` are e-mail addresses that may be public."""
     for each in allowed:
         text = text.replace(each, "")
     lines = pa.array(text.splitlines(), pa.string())
-    for kind, mask, told in kinds(lines):
+    for kind, mask, descriptions in find_sensitive(lines):
         numbers = pc.indices_nonzero(mask).to_pylist()
-        found = "; ".join(f"line {n + 1}: {what}" for n, what in zip(numbers, told, strict=True)) or NONE
+        found = "; ".join(f"line {n + 1}: {match}" for n, match in zip(numbers, descriptions, strict=True)) or NONE
         yield Result("sensitive", f"{kind} in {path}", NONE, 0, found[:300], SOURCE)
 
 
-def column_results(table: Table, schema: Mapping[str, Any]) -> Iterator[Result]:
-    """Whether each column of text holds identifiers or categories, and nothing of any kind that must not leave."""
+def check_columns(table: Table, schema: Mapping[str, Any]) -> Iterator[Result]:
+    """Check that each text column holds only identifiers or categories, and nothing sensitive."""
     for field in schema["fields"]:
         if "string" in field["arrowType"]:
-            yield from _column(table, field["name"])
+            yield from _check_column(table, field["name"])
 
 
-def _column(table: Table, name: str) -> Iterator[Result]:
-    """The results of one column, from the different values of a row group at a time."""
+def _check_column(table: Table, name: str) -> Iterator[Result]:
+    """Check one column by the distinct values of one row group at a time."""
     count, others = 0, [pa.array([], pa.string())]
-    hits: dict[str, list[pa.Array]] = {}
-    seen: dict[str, dict[str, None]] = {}
+    matches: dict[str, list[pa.Array]] = {}
+    descriptions: dict[str, dict[str, None]] = {}
     for _, batch in table.groups([name]):
-        values = _plain(batch.column(name)).drop_null()
+        values = _flatten(batch.column(name)).drop_null()
         count += len(values)
-        different = pc.unique(values)
-        others.append(different.filter(pc.invert(pc.match_substring_regex(different, IDENTIFIER))))
-        for kind, mask, names in kinds(different):
-            hits.setdefault(kind, []).append(different.filter(mask))
-            seen.setdefault(kind, {}).update(dict.fromkeys(names))
-    free = _free_text(pc.unique(pa.concat_arrays(others)), count)
+        distinct = pc.unique(values)
+        others.append(distinct.filter(pc.invert(pc.match_substring_regex(distinct, IDENTIFIER))))
+        for kind, mask, described in find_sensitive(distinct):
+            matches.setdefault(kind, []).append(distinct.filter(mask))
+            descriptions.setdefault(kind, {}).update(dict.fromkeys(described))
+    free = _find_free_text(pc.unique(pa.concat_arrays(others)), count)
     longest = pc.max(pc.utf8_length(free)).as_py()
-    told = f"{len(free):,} different values, up to {longest:,} characters" if len(free) else NONE
-    yield Result("sensitive", f"free text in {name}", NONE, 0, told, SOURCE, name, _rows(table, name, free))
-    for kind, parts in hits.items():
-        told, found = "; ".join(seen[kind])[:300] or NONE, pa.concat_arrays(parts)
-        yield Result("sensitive", f"{kind} in {name}", NONE, 0, told, SOURCE, name, _rows(table, name, found))
+    found = f"distinct values: {len(free):,}, up to {longest:,} characters" if len(free) else NONE
+    yield Result("sensitive", f"free text in {name}", NONE, 0, found, SOURCE, name, _find_rows(table, name, free))
+    for kind, parts in matches.items():
+        found = "; ".join(descriptions[kind])[:300] or NONE
+        rows = _find_rows(table, name, pa.concat_arrays(parts))
+        yield Result("sensitive", f"{kind} in {name}", NONE, 0, found, SOURCE, name, rows)
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _flatten(column: pa.Array) -> pa.Array:
     values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
     return pc.cast(values, pa.string())
 
 
-def _free_text(other: pa.Array, count: int) -> pa.Array:
-    """Those of the different values that are no identifiers which are no categories; a column holds `count` values."""
-    if len(other) > max(FEW_LABELS, count // ROWS_A_LABEL):
-        return other
-    label = pc.and_(pc.match_substring_regex(other, LABEL), pc.less_equal(pc.utf8_length(other), LONGEST_LABEL))
-    return other.filter(pc.invert(label))
+def _find_free_text(others: pa.Array, count: int) -> pa.Array:
+    """Return the values that are not categories, of the distinct values that are not identifiers.
+
+    count  values in the column, repetitions included
+    """
+    if len(others) > max(FEW_LABELS, count // ROWS_PER_LABEL):
+        return others
+    label = pc.and_(pc.match_substring_regex(others, LABEL), pc.less_equal(pc.utf8_length(others), LONGEST_LABEL))
+    return others.filter(pc.invert(label))
 
 
-def _rows(table: Table, name: str, values: pa.Array) -> tuple[tuple[int, str], ...]:
-    """The first rows that hold one of the values, each shown masked."""
-    found: list[tuple[int, str]] = []
+def _find_rows(table: Table, name: str, values: pa.Array) -> tuple[tuple[int, str], ...]:
+    """Return the first rows that hold one of the values, each as (0-based number, masked value)."""
+    rows: list[tuple[int, str]] = []
     if not len(values):
         return ()
     for start, batch in table.groups([name]):
         column = batch.column(name)
-        held = _plain(column)
-        places = pc.indices_nonzero(pc.is_in(held, values)).slice(0, ROWS_SHOWN)
+        flat = _flatten(column)
+        places = pc.indices_nonzero(pc.is_in(flat, values)).slice(0, ROWS_SHOWN)
         numbers = pc.list_parent_indices(column).take(places) if pa.types.is_list(column.type) else places
-        for number, value in zip(numbers.to_pylist(), held.take(places).to_pylist(), strict=True):
-            found.append((start + number, masked(value)))
-        if len(found) >= ROWS_SHOWN:
+        for number, value in zip(numbers.to_pylist(), flat.take(places).to_pylist(), strict=True):
+            rows.append((start + number, mask_value(value)))
+        if len(rows) >= ROWS_SHOWN:
             break
-    return tuple(found[:ROWS_SHOWN])
+    return tuple(rows[:ROWS_SHOWN])

@@ -1,4 +1,4 @@
-"""The files of a draft: brought to be exactly the bundle's, sending only what is not there."""
+"""Make the files of a draft exactly those of the bundle, sending only what is missing there."""
 
 from __future__ import annotations
 
@@ -8,53 +8,60 @@ from functools import partial
 
 from ...core.errors import Problem
 from ..bundle.folder import Bundle, BundleFile
-from ..differences import EXTRA, differences, told
-from ..record import Listed
-from .invenio import NEXT, Body, Invenio, encoded, listed
+from ..differences import EXTRA, compare_with_bundle, format_differences
+from ..record import RemoteFile
+from .invenio import NEXT, Body, Invenio, quote_key, read_entry
 
 Progress = Callable[[str, int, int | None], None]  # path, bytes sent, bytes in all
 
 
-def bring_files(bundle: Bundle, invenio: Invenio, draft: str, is_version: bool, progress: Progress) -> None:
+def send_files(bundle: Bundle, invenio: Invenio, draft: str, is_version: bool, progress: Progress) -> None:
     """Make the draft's files those of the bundle. Raises Problem.
 
-    is_version  whether it is a draft of a new version: what the version before has is imported, not sent
+    is_version  whether it is a draft of a new version: files of the version before are imported, not sent
     """
     deposit = f"/records/{draft}/draft"
-    there = invenio.ask(partial(invenio.files, deposit))
-    if is_version and not there:
-        invenio.ask(partial(_import, invenio, deposit))
-        there = invenio.ask(partial(invenio.files, deposit))
-    found = differences(bundle, {path: each for path, each in there.items() if each})
-    unwanted = [path for path, each in there.items() if each is None or found.get(path) == EXTRA]
+    remote = invenio.ask(partial(invenio.list_files, deposit))
+    if is_version and not remote:
+        invenio.ask(partial(import_files, invenio, deposit))
+        remote = invenio.ask(partial(invenio.list_files, deposit))
+    found = compare_with_bundle(bundle, {path: each for path, each in remote.items() if each})
+    unwanted = [path for path, each in remote.items() if each is None or found.get(path) == EXTRA]
     files = [each for each in bundle.files if each.path in found]
     invenio.say(
         f"{len(files)} files to send ({sum(each.bytes for each in files):,} bytes), {len(unwanted)} to delete, "
-        f"{len(bundle.files) - len(files)} there already"
+        f"{len(bundle.files) - len(files)} already there"
     )
     for path in unwanted:
-        invenio.ask(partial(invenio.delete, f"{deposit}/files/{encoded(path)}"))
+        invenio.ask(partial(invenio.delete, f"{deposit}/files/{quote_key(path)}"))
     for file in files:
-        _Sending(bundle, invenio, deposit, file, progress, there.get(file.path) is not None).run()
+        _Upload(bundle, invenio, deposit, file, progress, remote.get(file.path) is not None).run()
 
 
 def require_files(bundle: Bundle, invenio: Invenio, draft: str) -> None:
     """Raise Problem unless the draft has exactly the bundle's files, all complete."""
-    there = invenio.ask(partial(invenio.files, f"/records/{draft}/draft"))
-    found = differences(bundle, {path: each for path, each in there.items() if each})
-    found |= {path: "not complete there" for path, each in there.items() if each is None}
+    remote = invenio.ask(partial(invenio.list_files, f"/records/{draft}/draft"))
+    found = compare_with_bundle(bundle, {path: each for path, each in remote.items() if each})
+    found |= {path: "incomplete there" for path, each in remote.items() if each is None}
     if found:
-        raise Problem(invenio.host, f"draft {draft} is not the bundle; not published", found=told(found), next=NEXT)
+        raise Problem(
+            invenio.host,
+            f"draft {draft} differs from the bundle",
+            found=format_differences(found),
+            kept="the draft, not published",
+            next=NEXT,
+        )
 
 
-def _import(invenio: Invenio, deposit: str) -> None:
-    if not invenio.files(deposit):  # else it was done, and the answer lost
+def import_files(invenio: Invenio, deposit: str) -> None:
+    """Import the files of the version before, unless that is already done. `deposit` is the path of the draft."""
+    if not invenio.list_files(deposit):
         invenio.call("POST", f"{deposit}/actions/files-import")
 
 
 @dataclass
-class _Sending:
-    """One file on its way into a draft. `is_there`: there may be an entry of its name, which must go first."""
+class _Upload:
+    """The upload of one file to a draft. `is_there`: an entry of its name may exist, which must be deleted first."""
 
     bundle: Bundle
     invenio: Invenio
@@ -64,28 +71,28 @@ class _Sending:
     is_there: bool
 
     def run(self) -> None:
-        """Send it, and once more if the server has other bytes than were sent. Raises Problem."""
-        entry = f"{self.deposit}/files/{encoded(self.file.path)}"
+        """Send the file, and once more if it arrives corrupt. Raises Problem."""
+        entry = f"{self.deposit}/files/{quote_key(self.file.path)}"
         for _ in range(2):
             sent = self.invenio.ask(partial(self._put, entry))
-            # Committing twice answers the same, so a lost answer does no harm.
-            got = listed(self.invenio.ask(partial(self.invenio.call, "POST", f"{entry}/commit")))
+            # A second commit gets the same answer, so a lost answer does no harm.
+            got = read_entry(self.invenio.ask(partial(self.invenio.call, "POST", f"{entry}/commit")))
             if got == sent:
                 return
-            self.invenio.say(f"{self.file.path}: the server has other bytes than were sent")
+            self.invenio.say(f"{self.file.path} arrived corrupt: sending it again")
         raise Problem(
             self.file.path,
-            f"came to other bytes at {self.invenio.host}, twice",
+            f"the file arrived corrupt at {self.invenio.host} twice",
             expected=f"{sent.bytes} bytes, {sent.kind} {sent.digest}",
-            got=f"{got.bytes} bytes, {got.kind} {got.digest}" if got else "a file that is not complete",
+            got=f"{got.bytes} bytes, {got.kind} {got.digest}" if got else "an incomplete file",
             kept="the draft, not published",
             next=NEXT,
         )
 
-    def _put(self, entry: str) -> Listed:
-        """Send the content into a new entry; returns what the server should have.
+    def _put(self, entry: str) -> RemoteFile:
+        """Send the content to a new entry; return what the server should have.
 
-        Never into one that exists: content that is put after a commit is lost.
+        Never to an existing entry: the server drops content that comes after a commit.
         """
         if self.is_there:
             self.invenio.delete(entry)
@@ -93,4 +100,4 @@ class _Sending:
         self.invenio.call("POST", f"{self.deposit}/files", [{"key": self.file.path}])
         body = Body(self.bundle.root / self.file.path, self.file, self.progress)
         self.invenio.call("PUT", f"{entry}/content", body=body)
-        return body.sent()
+        return body.finish()

@@ -1,4 +1,4 @@
-"""What Zenodo is told of a bundle: CITATION.cff and datapackage.json in the terms of InvenioRDM's metadata."""
+"""A bundle's metadata for Zenodo: CITATION.cff and datapackage.json in the terms of InvenioRDM."""
 
 from __future__ import annotations
 
@@ -11,43 +11,44 @@ from ...core.archive import CITATION
 from ...core.errors import BadUse
 from ..bundle.folder import Bundle
 
-NEXT = "mend CITATION.cff, and llm-traces release bundle"
+NEXT = "correct CITATION.cff, then llm-traces release bundle DIR"
 
 
-def metadata(bundle: Bundle, is_known: Callable[[str], bool]) -> dict[str, Any]:
-    """The `metadata` of a record (https://inveniordm.docs.cern.ch/reference/metadata/).
+def describe_record(bundle: Bundle, is_known: Callable[[str], bool]) -> dict[str, Any]:
+    """Return the `metadata` of a record (https://inveniordm.docs.cern.ch/reference/metadata/).
 
-    `is_known` tells whether the server's vocabulary has a licence of that id. Raises BadUse if CITATION.cff lacks what
-    a record must have.
+    is_known  returns whether the server's vocabulary has a licence of that id
+
+    Raises BadUse if CITATION.cff lacks a required field.
     """
     citation, package = bundle.citation, bundle.package
     for key in ("title", "authors", "date-released"):
         if not citation.get(key):
-            raise BadUse(CITATION, f"lacks {key}, which every record at Zenodo has", next=NEXT)
+            raise BadUse(CITATION, f"the file lacks {key}, which Zenodo requires", next=NEXT)
     return {
         "resource_type": {"id": "dataset"},
         "title": str(citation["title"]),
-        "creators": [_creator(each) for each in citation["authors"]],
+        "creators": [_describe_creator(each) for each in citation["authors"]],
         "publication_date": str(citation["date-released"]),
         "version": bundle.version,
         "publisher": "Zenodo",
-        "description": _description(str(citation.get("abstract") or ""), package),
-        "rights": list(_rights(citation, package, is_known)),
+        "description": _compose_description(str(citation.get("abstract") or ""), package),
+        "rights": list(_list_rights(citation, package, is_known)),
         "subjects": [{"subject": str(each)} for each in citation.get("keywords", ())],
-        "related_identifiers": list(_related(bundle)),
+        "related_identifiers": list(_list_related(bundle)),
     }
 
 
-def repository(bundle: Bundle) -> str:
-    """The URL of the repository: with the title it tells our records from others of the same user. Raises BadUse."""
+def find_repository(bundle: Bundle) -> str:
+    """Return the repository's URL, which with the title identifies our records among the user's. Raises BadUse."""
     url = bundle.citation.get("repository-code") or bundle.package.get("homepage")
     if not url:
-        raise BadUse(CITATION, "lacks repository-code, by which our records are known", next=NEXT)
+        raise BadUse(CITATION, "the file lacks repository-code, which identifies our records", next=NEXT)
     return str(url)
 
 
-def _creator(author: Mapping[str, Any]) -> dict[str, Any]:
-    """An author of CITATION.cff: a person if there is a family name, else an organisation."""
+def _describe_creator(author: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an author of CITATION.cff: a person if there is a family name, else an organisation."""
     family = " ".join(str(author[key]) for key in ("name-particle", "family-names", "name-suffix") if author.get(key))
     given = str(author.get("given-names") or "")
     who: dict[str, Any] = (
@@ -62,8 +63,8 @@ def _creator(author: Mapping[str, Any]) -> dict[str, Any]:
     return {"person_or_org": who} | ({"affiliations": places} if places else {})
 
 
-def _description(abstract: str, package: Mapping[str, Any]) -> str:
-    """The abstract, and a table of the traces. Zenodo keeps only simple HTML."""
+def _compose_description(abstract: str, package: Mapping[str, Any]) -> str:
+    """Return the abstract and a table of the traces, in simple HTML, as Zenodo keeps no other."""
     text = html.escape(abstract).strip().replace("\n\n", "</p><p>")
     rows = [("trace", "table", "rows", "licence", "cite")]
     for each in package["resources"]:
@@ -83,10 +84,10 @@ def _description(abstract: str, package: Mapping[str, Any]) -> str:
     return f"<p>{text}</p><table><tbody>{table}</tbody></table>"
 
 
-def _rights(
+def _list_rights(
     citation: Mapping[str, Any], package: Mapping[str, Any], is_known: Callable[[str], bool]
 ) -> Iterator[dict[str, Any]]:
-    """Every licence once: by its id, or with title and link if the server does not know it."""
+    """Yield every licence once: by its id, or with title and link if the server does not know it."""
     own = citation.get("license") or ()
     names = dict.fromkeys([own] if isinstance(own, str) else own, "")
     for each in package["resources"]:
@@ -101,8 +102,8 @@ def _rights(
             yield {"title": {"en": name}} | ({"link": link} if link.startswith("http") else {})
 
 
-def _related(bundle: Bundle) -> Iterator[dict[str, Any]]:
-    """Every upstream's DOI and files, which the tables derive from, and the repository they come from."""
+def _list_related(bundle: Bundle) -> Iterator[dict[str, Any]]:
+    """Yield the upstreams' DOIs and files, which the tables derive from, and the repository."""
     found: dict[tuple[str, str], None] = {}
     for each in bundle.package["resources"]:
         if each.get("doi"):
@@ -114,7 +115,7 @@ def _related(bundle: Bundle) -> Iterator[dict[str, Any]]:
         yield {"scheme": scheme, "identifier": identifier, "relation_type": {"id": "isderivedfrom"}}
     yield {
         "scheme": "url",
-        "identifier": repository(bundle),
+        "identifier": find_repository(bundle),
         "relation_type": {"id": "issupplementto"},
         "resource_type": {"id": "software"},
     }

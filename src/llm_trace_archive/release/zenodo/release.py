@@ -1,6 +1,6 @@
-"""Zenodo: one concept record with a version a release, its files exactly the bundle's.
+"""Zenodo: one concept record with one version per release, whose files are exactly the bundle's.
 
-Nothing is remembered between runs. Each looks what is there and does what is missing, so a killed run is run again.
+Runs share no state. Each looks at the server's state and does what is missing, so it also resumes one that was killed.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from ...core.errors import BadUse, Problem
 from ...core.settings import cache_folder
 from ...upstream.http import Patience
 from ..bundle.folder import Bundle
-from ..differences import differences, told
-from ..record import Listed, Release
-from .deposit import Progress, bring_files, require_files
-from .invenio import NEXT, PATIENCE, Invenio, Refused, Unexpected, encoded
-from .metadata import metadata, repository
+from ..differences import compare_with_bundle, format_differences
+from ..record import Release, RemoteFile
+from .deposit import Progress, require_files, send_files
+from .invenio import NEXT, PATIENCE, SCOPES, Invenio, Refused, Unexpected, quote_key
+from .metadata import describe_record, find_repository
 
 ZENODO = "https://zenodo.org"
 SANDBOX = "https://sandbox.zenodo.org"
-LAG = 3.0  # seconds that the server may need until all it was told is seen: the search is behind by some
+LAG = 3.0  # seconds until the server's search shows every change
 
 
-def server(
+def make_client(
     sandbox: bool = False,
     say: Callable[[str], None] = lambda line: None,
     patience: Patience = PATIENCE,
     *,
     anonymous: bool = False,
 ) -> Invenio:
-    """Zenodo or its sandbox, with the token of the environment; LLM_TRACES_ZENODO_URL puts another server in its place.
+    """Return a client of Zenodo or its sandbox, or of the server at LLM_TRACES_ZENODO_URL if that is set.
 
-    `anonymous`: without a token, for what is public. Raises BadUse if there is none, or the URL is not https.
+    anonymous  without the token of the environment, to read only what is public
+
+    Raises BadUse if there is no valid token, or the URL is not https.
     """
     variable = "ZENODO_SANDBOX_TOKEN" if sandbox else "ZENODO_TOKEN"
     url = (os.environ.get("LLM_TRACES_ZENODO_URL") or (SANDBOX if sandbox else ZENODO)).rstrip("/")
@@ -47,12 +49,12 @@ def server(
     if not token and not anonymous:
         raise BadUse(
             urlsplit(url).netloc.rpartition("@")[2],
-            "no token",
-            expected=f"one in {variable}, with the scopes deposit:write and deposit:actions",
+            "no token is set",
+            expected=f"a token in {variable}, with the scopes {SCOPES}",
             next=f"{url}/account/settings/applications/tokens/new/",
         )
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise BadUse(variable, "holds what can be no token", next="copy it again from where it was made")
+        raise BadUse(variable, "is not a valid token", next="copy the token again from the page where you created it")
     return Invenio(url, token, variable, say, patience)
 
 
@@ -65,43 +67,43 @@ def release(
     concept: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Release:
-    """Bring the bundle to Zenodo as a draft, and with `publish` publish it and ask the communities to take it.
+    """Send the bundle to Zenodo as a draft; with `publish`, publish it and ask the communities to accept it.
 
-    concept   the id of our concept record or of any version of it; without, our records are looked for by their title
-              and repository among the user's
+    concept   the id of our concept record or of any version of it; None to find it by title and repository among the
+              user's records
     progress  called as (path, bytes sent, bytes in all)
 
-    Doing it twice changes nothing. Raises BadUse for what the user must mend first, Problem for the rest: a published
-    version of this number with other files, errors in the metadata, a server that fails for long.
+    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: this version is published with
+    different files, the metadata has errors, the server keeps failing.
     """
     _require_names(bundle)
     try:
-        with _alone(invenio):
+        with _only_run(invenio):
             run = partial(_Run(bundle, invenio, progress).run, publish, communities, concept)
             try:
                 return run()
-            except Unexpected as problem:  # a request of a run that was killed may have been at work there until now
+            except Unexpected as problem:  # the last request of a killed run may have been at work until now
                 invenio.say(f"{problem.subject}: {problem.details['got']}; looking again from the start")
                 time.sleep(LAG)
                 return run()
-    except OSError as error:  # of the disk: those of the network never come this far
+    except OSError as error:  # of the disk; the client handles those of the network
         raise BadUse(str(error.filename or bundle.root), error.strerror or type(error).__name__, next=NEXT) from None
 
 
-def latest(invenio: Invenio, concept: str) -> dict[str, Any] | None:
-    """The newest published version of a concept record, by its id or that of a version; None if there is none."""
+def find_latest(invenio: Invenio, concept: str) -> dict[str, Any] | None:
+    """Return the newest published version of a record, by the id of the concept or of any version; None if none is."""
     record: dict[str, Any] | None = invenio.ask(lambda: invenio.get(f"/records/{concept}/versions/latest"))
     return record
 
 
-def listing(invenio: Invenio, record: str) -> dict[str, Listed]:
-    """The files of a published record by path, as Zenodo tells them: sizes and md5. Raises Problem."""
-    return {path: each for path, each in invenio.ask(lambda: invenio.files(f"/records/{record}")).items() if each}
+def list_files(invenio: Invenio, record: str) -> dict[str, RemoteFile]:
+    """Return the files of a published record by path, with their sizes and MD5. Raises Problem."""
+    return {path: each for path, each in invenio.ask(lambda: invenio.list_files(f"/records/{record}")).items() if each}
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One release on its way. Records and drafts are as the server tells them."""
+    """One run of a release. Records and drafts are dicts as the server sends them."""
 
     bundle: Bundle
     invenio: Invenio
@@ -111,44 +113,44 @@ class _Run:
         say, ask, version = self.invenio.say, self.invenio.ask, self.bundle.version
         for community in communities:
             self._require_community(community)
-        about = metadata(self.bundle, self._is_licence)
-        ours = self._ours(concept)
-        newest = self._newest(ours, concept)
-        record = self._released(newest)
+        about = describe_record(self.bundle, self._is_licence)
+        ours = self._find_ours(concept)
+        newest = self._find_newest(ours, concept)
+        record = self._find_this_version(newest)
         if record:
             self._require_same(record)
-            self._delete_strays(record)
-            say(f"{self._page(record)}: {version} is published already: nothing to do")
+            self._delete_leftovers(record)
+            say(f"{self._page(record)}: {version} is already published: nothing to do")
         else:
-            draft = self._draft(ours, newest, about)
-            ask(partial(self.invenio.call, "PUT", f"/records/{draft['id']}/draft", _body(about)))
-            bring_files(self.bundle, self.invenio, draft["id"], newest is not None, self.progress)
-            draft = ask(partial(self._reserve, draft["id"]))
-            self._delete_strays(draft)
+            draft = self._find_or_make_draft(ours, newest, about)
+            ask(partial(self.invenio.call, "PUT", f"/records/{draft['id']}/draft", _make_body(about)))
+            send_files(self.bundle, self.invenio, draft["id"], newest is not None, self.progress)
+            draft = ask(partial(self._reserve_doi, draft["id"]))
+            self._delete_leftovers(draft)
             if not publish:
-                say(f"{self._page(draft)}: a draft of {version}, not published; look at it, then give --publish")
-                return self._release(draft)
+                say(f"{self._page(draft)}: draft of {version}; review it, then publish it with --publish")
+                return self._describe_release(draft)
             require_files(self.bundle, self.invenio, draft["id"])
             record = ask(partial(self._publish, draft["id"]))
-            say(f"{self._page(record)}: {version} is published, {len(self.bundle.files)} files as in the bundle")
+            say(f"{self._page(record)}: published {version}, {len(self.bundle.files)} files as in the bundle")
         for community in communities:
-            if ask(partial(self._enter, record["id"], community)):
-                say(f"{self._page(record)}: asked the community {community} to take it")
-        return self._release(record)
+            if ask(partial(self._ask_community, record["id"], community)):
+                say(f"{self._page(record)}: asked the community {community} to accept it")
+        return self._describe_release(record)
 
-    # what is there
+    # Find what exists
 
-    def _ours(self, concept: str | None) -> list[dict[str, Any]]:
-        """Our records and drafts, looked for twice if there are none: a run before may have made one just now."""
-        found = self._search(concept)
-        if found or concept:
-            return found
+    def _find_ours(self, concept: str | None) -> list[dict[str, Any]]:
+        """Return our records and drafts. Searches twice if there are none: a run before may have just made one."""
+        ours = self._search(concept)
+        if ours or concept:
+            return ours
         time.sleep(LAG)
         return self._search(concept)
 
     def _search(self, concept: str | None) -> list[dict[str, Any]]:
-        """All versions and drafts among the user's that are of the concept, or have our title and repository."""
-        title, url = str(self.bundle.citation["title"]), repository(self.bundle)
+        """Return the user's versions and drafts that belong to the concept, or have our title and repository."""
+        title, url = str(self.bundle.citation["title"]), find_repository(self.bundle)
         quoted = title.replace("\\", "\\\\").replace('"', '\\"')
         query = f'metadata.title:"{quoted}"' + (f" OR parent.id:{concept}" if concept else "")
 
@@ -157,27 +159,27 @@ class _Run:
             related = {each.get("identifier") for each in about.get("related_identifiers", ())}
             return record["parent"]["id"] == concept or (about.get("title") == title and url in related)
 
-        found = self.invenio.ask(
+        records = self.invenio.ask(
             lambda: self.invenio.find("/user/records", {"q": query, "allversions": "true", "sort": "newest"})
         )
-        return [each for each in found if is_ours(each)]
+        return [each for each in records if is_ours(each)]
 
-    def _newest(self, ours: list[dict[str, Any]], concept: str | None) -> dict[str, Any] | None:
-        """The newest published version of our concept record, by its id or from our records."""
+    def _find_newest(self, ours: list[dict[str, Any]], concept: str | None) -> dict[str, Any] | None:
+        """Return the newest published version of our concept record, found by its id or among our records."""
         published = [each for each in ours if each["is_published"]]
         if concept is None and not published:
             return None
-        newest = latest(self.invenio, concept or max(published, key=lambda each: str(each["created"]))["id"])
+        newest = find_latest(self.invenio, concept or max(published, key=lambda each: str(each["created"]))["id"])
         if newest is None and concept:
             raise BadUse(
                 self.invenio.host,
-                f"has no published record {concept}, which the archive says is ours",
-                next="look into `releases` of datapackage.json, and whether --sandbox is wanted",
+                f"has no published record {concept}, which the lock names as ours",
+                next="check `releases` in datapackage.json, and whether you want --sandbox",
             )
         return newest
 
-    def _released(self, newest: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The published record of this very version."""
+    def _find_this_version(self, newest: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the published record of this version, if there is one."""
         if newest is None or self._is_this_version(newest):
             return newest
         versions = self.invenio.ask(lambda: self.invenio.find(f"/records/{newest['id']}/versions", {}))
@@ -187,95 +189,94 @@ class _Run:
         return bool(record["metadata"].get("version") == self.bundle.version)
 
     def _require_same(self, record: dict[str, Any]) -> None:
-        found = differences(self.bundle, listing(self.invenio, record["id"]))
+        found = compare_with_bundle(self.bundle, list_files(self.invenio, record["id"]))
         if found:
             raise Problem(
                 self._page(record),
-                f"{self.bundle.version} is published already, with other files",
-                found=told(found),
-                next="raise the version in CITATION.cff and CHANGELOG.md, and make the bundle again",
+                f"{self.bundle.version} is already published, with different files",
+                found=format_differences(found),
+                next="raise the version in CITATION.cff and CHANGELOG.md, then llm-traces release bundle DIR",
             )
 
     def _is_licence(self, name: str) -> bool:
-        return self.invenio.ask(lambda: self.invenio.get(f"/vocabularies/licenses/{encoded(name)}")) is not None
+        return self.invenio.ask(lambda: self.invenio.get(f"/vocabularies/licenses/{quote_key(name)}")) is not None
 
     def _require_community(self, name: str) -> None:
         is_name = re.fullmatch(r"[\w-]+", name)
         if not is_name or self.invenio.ask(lambda: self.invenio.get(f"/communities/{name}")) is None:
-            raise BadUse(self.invenio.host, f"has no community {name}", next="give --community as in its address")
+            raise BadUse(self.invenio.host, f"has no community {name}", next="give the community's name as in its URL")
 
-    # the draft
+    # Make the draft
 
-    def _draft(
+    def _find_or_make_draft(
         self, ours: list[dict[str, Any]], newest: dict[str, Any] | None, about: dict[str, Any]
     ) -> dict[str, Any]:
-        """The one draft of this release: the one there is, or a new one."""
         if newest is not None:
-            # The server has one draft of a new version at most, and answers with it.
+            # The server has at most one draft of a new version, and answers with it.
             draft: dict[str, Any] = self.invenio.ask(
                 lambda: self.invenio.call("POST", f"/records/{newest['id']}/versions")
             )
             is_old = draft["id"] in {each["id"] for each in ours}
-            self.invenio.say(f"{self._page(draft)}: {'goes on with this' if is_old else 'new'} draft of a new version")
+            self.invenio.say(f"{self._page(draft)}: {'resuming the' if is_old else 'new'} draft of a new version")
             return draft
         tries = [ours]
 
-        def look_or_make() -> dict[str, Any]:
-            drafts = self._drafts(tries.pop() if tries else self._search(None))
+        def find_or_make() -> dict[str, Any]:
+            drafts = self._sort_drafts(tries.pop() if tries else self._search(None))
             if drafts:
-                self.invenio.say(f"{self._page(drafts[0])}: goes on with this draft")
+                self.invenio.say(f"{self._page(drafts[0])}: resuming this draft")
                 return drafts[0]
-            draft = self._make(about)
+            draft = self._make_draft(about)
             self.invenio.say(f"{self._page(draft)}: new draft")
             return draft
 
-        return self.invenio.ask(look_or_make)
+        return self.invenio.ask(find_or_make)
 
-    def _make(self, about: dict[str, Any]) -> dict[str, Any]:
+    def _make_draft(self, about: dict[str, Any]) -> dict[str, Any]:
         try:
-            draft: dict[str, Any] = self.invenio.call("POST", "/records", _body(about))
+            draft: dict[str, Any] = self.invenio.call("POST", "/records", _make_body(about))
         except Refused as refused:
-            if refused.status == 201:  # it was made without the fields that are wrong, so none would find it again
+            if refused.status == 201:  # made without the wrong fields, so no run would find it
                 self.invenio.delete(f"/records/{refused.answer['id']}/draft")
             raise
         return draft
 
-    def _drafts(self, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Those that were never published: of this version first, then the oldest."""
+    def _sort_drafts(self, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return those that were never published: drafts of this version first, then by age, oldest first."""
         drafts = [each for each in ours if not each["is_published"]]
         return sorted(drafts, key=lambda each: (not self._is_this_version(each), str(each["created"])))
 
-    def _delete_strays(self, kept: dict[str, Any]) -> None:
-        """Delete our other drafts, which a run before left. Raises Problem if this version is published elsewhere."""
+    def _delete_leftovers(self, kept: dict[str, Any]) -> None:
+        """Delete our other drafts, left by earlier runs. Raises Problem if another record published this version."""
         for each in self._search(kept["parent"]["id"]):
             if each["id"] == kept["id"]:
                 continue
             if not each["is_published"]:
                 self.invenio.ask(partial(self.invenio.delete, f"/records/{each['id']}/draft"))
-                self.invenio.say(f"{self._page(each)}: deleted, a draft that nothing goes on with")
+                self.invenio.say(f"{self._page(each)}: deleted, a leftover draft")
             elif self._is_this_version(each):
                 raise Problem(
                     self._page(each),
-                    f"{self.bundle.version} is published already, in another record than {kept['id']}",
-                    next="look which is right; Zenodo's support can remove the other",
+                    f"{self.bundle.version} is already published, in another record than {kept['id']}",
+                    next="check which one is right; Zenodo's support can remove the other",
                 )
 
-    def _reserve(self, draft: str) -> dict[str, Any]:
-        """The draft, with a DOI."""
-        there: dict[str, Any] = self.invenio.call("GET", f"/records/{draft}/draft")
-        if not _doi(there):
-            there = self.invenio.call("POST", f"/records/{draft}/draft/pids/doi")
-        return there
+    def _reserve_doi(self, draft: str) -> dict[str, Any]:
+        """Return the draft, with a DOI."""
+        record: dict[str, Any] = self.invenio.call("GET", f"/records/{draft}/draft")
+        if not _find_doi(record):
+            record = self.invenio.call("POST", f"/records/{draft}/draft/pids/doi")
+        return record
 
     def _publish(self, draft: str) -> dict[str, Any]:
-        """The published record."""
+        """Publish the draft unless that is done; return the published record."""
         record: dict[str, Any] = self.invenio.get(f"/records/{draft}") or self.invenio.call(
             "POST", f"/records/{draft}/draft/actions/publish"
         )
         return record
 
-    def _enter(self, record: str, community: str) -> bool:
-        """Ask a community to take the record; returns whether that was still to do."""
+    def _ask_community(self, record: str, community: str) -> bool:
+        """Ask a community to accept the record; return False if it was already asked."""
         inside = self.invenio.call("GET", f"/records/{record}/communities")["hits"]["hits"]
         if any(community in (each["id"], each["slug"]) for each in inside):
             return False
@@ -287,13 +288,13 @@ class _Run:
             return False
         return True
 
-    # what is told
+    # Report
 
     def _page(self, record: dict[str, Any]) -> str:
         kind = "records" if record.get("is_published") else "uploads"
         return f"{self.invenio.url}/{kind}/{record['id']}"
 
-    def _release(self, record: dict[str, Any]) -> Release:
+    def _describe_release(self, record: dict[str, Any]) -> Release:
         content = f"{self.invenio.url}/api/records/{record['id']}/files"
         return Release(
             "zenodo",
@@ -301,25 +302,25 @@ class _Run:
             record["id"],
             self._page(record),
             bool(record["is_published"]),
-            _doi(record),
-            _doi(record["parent"]),
-            {each.path: f"{content}/{encoded(each.path)}/content" for each in self.bundle.files},
+            _find_doi(record),
+            _find_doi(record["parent"]),
+            {each.path: f"{content}/{quote_key(each.path)}/content" for each in self.bundle.files},
         )
 
 
-def _body(about: dict[str, Any]) -> dict[str, Any]:
+def _make_body(about: dict[str, Any]) -> dict[str, Any]:
     return {"access": {"record": "public", "files": "public"}, "files": {"enabled": True}, "metadata": about}
 
 
-def _doi(record: dict[str, Any]) -> str:
+def _find_doi(record: dict[str, Any]) -> str:
     return str((record.get("pids") or {}).get("doi", {}).get("identifier", ""))
 
 
 def _require_names(bundle: Bundle) -> None:
-    """Raise BadUse unless every path can be a key at Zenodo."""
+    """Raise BadUse unless Zenodo accepts every path as a key."""
     wrong = [each.path for each in bundle.files if not _is_key(each.path)]
     if wrong:
-        raise BadUse(str(bundle.root), "has names that Zenodo can't keep", found="\n".join(map(repr, wrong)))
+        raise BadUse(str(bundle.root), "has file names that Zenodo does not accept", found="\n".join(map(repr, wrong)))
 
 
 def _is_key(path: str) -> bool:
@@ -327,8 +328,8 @@ def _is_key(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(invenio: Invenio) -> Iterator[None]:
-    """Only one run of this user at a server: two would take each other's draft for a stray. Raises BadUse."""
+def _only_run(invenio: Invenio) -> Iterator[None]:
+    """Raise BadUse if this user has another run to the server: two would delete each other's drafts."""
     import filelock
 
     folder = cache_folder() / "locks"
@@ -337,4 +338,4 @@ def _alone(invenio: Invenio) -> Iterator[None]:
         with filelock.FileLock(folder / f"zenodo-{re.sub(r'[^a-z0-9.]', '-', invenio.host)}.lock", timeout=0):
             yield
     except filelock.Timeout:
-        raise BadUse(invenio.host, "another release to it is on its way here", next="wait until it has ended") from None
+        raise BadUse(invenio.host, "another release is running", next="wait until it ends") from None
