@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from ...core.archive import Archive
@@ -38,9 +39,9 @@ def find_pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
     licences  those of a descriptor: `name`, the expression, and `path`, the page of a licence that SPDX does not list
     """
-    from license_expression import ExpressionError, get_spdx_licensing
+    from license_expression import ExpressionError
 
-    spdx = get_spdx_licensing()
+    spdx = _load_spdx()
     pages = {}
     for each in licences:
         try:
@@ -50,6 +51,13 @@ def find_pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for key in keys:
             pages[key] = f"https://spdx.org/licenses/{key}.html" if key in spdx.known_symbols else each["path"]
     return dict(sorted(pages.items()))
+
+
+@cache
+def _load_spdx() -> Any:
+    from license_expression import get_spdx_licensing  # parses all SPDX licences each time
+
+    return get_spdx_licensing()
 
 
 def find_copies(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
