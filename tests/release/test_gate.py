@@ -1,10 +1,9 @@
-"""The gate: an archive that may leave, and one fault at a time that must keep it in."""
+"""The gate: a release without findings, and one fault at a time."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +24,9 @@ from llm_trace_archive.release import limits
 from llm_trace_archive.release.content import notice
 from llm_trace_archive.release.gate import check as gate
 from llm_trace_archive.release.gate import sensitive
+from support.command import run_here
 from support.golden import assert_golden
-from support.programs import ROOT, git, llm_traces
+from support.programs import ROOT, git
 from support.releases import LEFT_OUT, RELEASED, Release, releasable
 
 # In pieces, so that no scanner of this repository takes them for real.
@@ -45,91 +45,82 @@ SECRETS = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    return releasable(tmp_path_factory.mktemp("gate"))
-
-
-@pytest.fixture
-def release(made: Release, tmp_path: Path) -> Release:
-    """A copy to spoil."""
-    shutil.copytree(made.root, tmp_path / "archive", symlinks=True)
-    return Release(Archive(tmp_path / "archive"), made.mirror)
-
-
-def report(release: Release, cache: Path) -> gate.Report:
+def check(release: Release, cache: Path) -> gate.Report:
     return gate.check(Archive(release.root), release.sources(cache))
 
 
-def differences(found: gate.Report) -> str:
+def list_findings(report: gate.Report, *subjects: str) -> str:
+    """The findings of these subjects, or of all."""
     lines = [
         f"{subject}\n  {result.check}: {result}"
-        for subject, results in found.results.items()
+        for subject, results in report.results.items()
         for result in results
-        if not result.holds
+        if not result.holds and (not subjects or subject in subjects)
     ]
     return re.sub(r"\b[0-9a-f]{64}\b", "<sha256>", "\n".join(lines))
 
 
-def test_what_may_leave_leaves_and_the_rest_is_told_with_its_reason(made: Release, tmp_path: Path) -> None:
-    found = report(made, tmp_path)
-    assert (found.findings, differences(found)) == (0, "")
-    selection = found.contents.selection
+def test_a_release_without_findings_lists_what_it_leaves_out_and_why(
+    original: Release, report: gate.Report, tmp_path: Path
+) -> None:
+    assert (report.findings, list_findings(report)) == (0, "")
+    selection = report.contents.selection
     assert tuple(map(str, selection.released)) == RELEASED
     assert {str(each): reason for each, reason in selection.left_out} == LEFT_OUT
-    told = json.loads(found.as_json())
+    fields = json.loads(report.as_json())
     schema = json.loads((ROOT / "schemas" / "release-report.schema.json").read_text())
-    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(told)
-    assert told["released"] == list(RELEASED) and len(told["results"]) > 150
-    for text in (found.as_json(), found.as_text()):
-        assert str(made.root) not in text and str(made.mirror) not in text and str(tmp_path) not in text
-        assert text == (report(made, tmp_path).as_json() if text.startswith("{") else report(made, tmp_path).as_text())
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(fields)
+    assert fields["released"] == list(RELEASED) and len(fields["results"]) > 150
+    again = check(original, tmp_path)
+    assert (report.as_json(), report.as_text()) == (again.as_json(), again.as_text())
+    for place in (original.root, original.mirror, tmp_path):
+        assert str(place) not in again.as_json() + again.as_text()
 
 
-def _dirty(release: Release) -> None:
+def change_tree(release: Release) -> None:
     (release.root / "note.txt").write_text("not committed\n")
     (release.root / "README.md").write_text("changed\n")
 
 
-def _untagged(release: Release) -> None:
+def rename_tag(release: Release) -> None:
     git("tag", "--delete", __version__, cwd=release.root)
     git("tag", f"v{__version__}", cwd=release.root)
 
 
-def _moved_on(release: Release) -> None:
+def commit_after_tag(release: Release) -> None:
     git("commit", "--quiet", "--allow-empty", "--message", "After the tag", cwd=release.root)
 
 
-def _unreleased(release: Release) -> None:
+def remove_date(release: Release) -> None:
     (release.root / "CHANGELOG.md").write_text(f"# Changelog\n\n## {__version__} (unreleased)\n\n- Not yet.\n")
     release.commit()
 
 
-def _other_versions(release: Release) -> None:
+def change_versions(release: Release) -> None:
     for name in ("CITATION.cff", "datapackage.json"):
         path = release.root / name
         path.write_text(path.read_text().replace(__version__, "0.2.0", 1))
     release.commit()
 
 
-def _files_missing(release: Release) -> None:
+def remove_files(release: Release) -> None:
     (release.root / "LICENSE.txt").unlink()
     (release.root / "CITATION.cff").unlink()
     release.commit()
 
 
-def _licence_text_missing(release: Release) -> None:
+def remove_licence_text(release: Release) -> None:
     (release.root / "LICENSES" / "Apache-2.0.txt").unlink()
     release.commit()
 
 
-def _absent(release: Release) -> None:
+def remove_content(release: Release) -> None:
     path = release.root / "data/demo/few.parquet"
     path.resolve().parent.chmod(0o755)
     path.resolve().unlink()
 
 
-def _flipped(release: Release) -> None:
+def flip_byte(release: Release) -> None:
     path = (release.root / "data/demo/many.parquet").resolve()
     path.chmod(0o644)
     content = bytearray(path.read_bytes())
@@ -137,12 +128,12 @@ def _flipped(release: Release) -> None:
     path.write_bytes(content)
 
 
-def _no_git(release: Release) -> None:
+def remove_git(release: Release) -> None:
     (release.root / ".git").rename(release.root.parent / "git")
     (release.root / "data").rename(release.root.parent / "data")
 
 
-def _personal_texts(release: Release) -> None:
+def add_sensitive_texts(release: Release) -> None:
     with (release.root / "LICENSE.txt").open("a") as stream:
         stream.write(f"Ask jo.doe@example.org, or log in at 10.1.2.3 with {SECRETS['Hugging Face token']}.\n")
     recipe = release.root / "recipes" / "demo.toml"
@@ -151,26 +142,26 @@ def _personal_texts(release: Release) -> None:
 
 
 FAULTS: dict[str, Callable[[Release], None]] = {
-    "dirty-tree": _dirty,
-    "wrong-tag": _untagged,
-    "tag-elsewhere": _moved_on,
-    "changelog-unreleased": _unreleased,
-    "versions-differ": _other_versions,
-    "files-missing": _files_missing,
-    "licence-text-missing": _licence_text_missing,
-    "content-missing": _absent,
-    "byte-flipped": _flipped,
-    "no-repository": _no_git,
-    "texts": _personal_texts,
+    "dirty-tree": change_tree,
+    "wrong-tag": rename_tag,
+    "tag-on-earlier-commit": commit_after_tag,
+    "changelog-unreleased": remove_date,
+    "versions-differ": change_versions,
+    "files-missing": remove_files,
+    "licence-text-missing": remove_licence_text,
+    "content-missing": remove_content,
+    "byte-flipped": flip_byte,
+    "no-repository": remove_git,
+    "sensitive-texts": add_sensitive_texts,
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_archive_keeps_it_in(fault: str, release: Release, tmp_path: Path) -> None:
+def test_one_fault_of_the_archive_is_a_finding(fault: str, release: Release, tmp_path: Path) -> None:
     FAULTS[fault](release)
-    found = report(release, tmp_path / "cache")
-    assert found.findings
-    assert_golden(f"release/{fault}", differences(found))
+    report = check(release, tmp_path / "cache")
+    assert report.findings
+    assert_golden(f"release/{fault}", list_findings(report))
 
 
 COLUMNS = {
@@ -184,91 +175,95 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("fault", COLUMNS)
-def test_a_column_with_what_must_not_leave_keeps_it_in(fault: str, tmp_path: Path) -> None:
-    release = releasable(tmp_path, rows=10, columns=COLUMNS[fault])
-    found = report(release, tmp_path / "cache")
-    assert found.findings
-    text = differences(found)
-    assert_golden(f"release/column-{fault}", text)
+def test_columns_with_sensitive_values_are_findings(tmp_path: Path) -> None:
+    release = releasable(tmp_path, rows=10, columns=COLUMNS)
+    report = check(release, tmp_path / "cache")
+    for fault in COLUMNS:
+        findings = list_findings(report, f"demo/{fault}")
+        assert findings
+        assert_golden(f"release/column-{fault}", findings)
+    assert list_findings(report) == list_findings(report, *(f"demo/{fault}" for fault in COLUMNS))
     for secret in SECRETS.values():
-        assert secret not in found.as_json()
+        assert secret not in report.as_json()
 
 
-def test_a_licence_that_spdx_does_not_list_keeps_it_in(tmp_path: Path) -> None:
-    found = report(releasable(tmp_path, rows=10, spdx="CC BY 4.0"), tmp_path / "cache")
-    assert_golden("release/licence", differences(found))
+def test_a_licence_that_spdx_does_not_list_is_a_finding(tmp_path: Path) -> None:
+    report = check(releasable(tmp_path, rows=10, spdx="CC BY 4.0"), tmp_path / "cache")
+    assert_golden("release/unknown-licence", list_findings(report))
 
 
-def test_an_upstream_that_is_not_at_hand_is_a_finding(made: Release, tmp_path: Path) -> None:
-    nowhere = Release(made.archive, tmp_path / "no-mirror")
-    assert_golden("release/upstream", differences(report(nowhere, tmp_path / "cache")))
+def test_an_unavailable_upstream_is_a_finding(original: Release, tmp_path: Path) -> None:
+    nowhere = Release(original.archive, tmp_path / "no-mirror")
+    assert_golden("release/upstream-unavailable", list_findings(check(nowhere, tmp_path / "cache")))
 
 
-def test_limits_of_the_targets(made: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_of_the_targets(original: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = {f"data/a/{number}.parquet": 1 for number in range(101)} | {"data/b/huge.parquet": 60 * 10**9}
-    told = [str(each) for each in limits.size_results(many) if not each.holds]
-    assert all(each.holds for each in limits.size_results({f"data/a/{number}": 5 * 10**8 for number in range(99)}))
+    findings = [str(each) for each in limits.check_sizes(many) if not each.holds]
+    assert all(each.holds for each in limits.check_sizes({f"data/a/{number}": 5 * 10**8 for number in range(99)}))
     monkeypatch.setattr(limits, "GROUP_BYTES", 1000)
     monkeypatch.setattr(limits, "ZENODO_FILES", 10)
-    assert_golden("release/limits", "\n".join([*told, differences(report(made, tmp_path))]))
+    report = check(original, tmp_path)
+    assert_golden("release/limits", "\n".join([*findings, list_findings(report)]))
 
 
-def test_all_faults_are_told_at_once(release: Release, tmp_path: Path) -> None:
-    for fault in (_unreleased, _absent, _dirty, _untagged, _flipped):
+def test_all_faults_are_reported_at_once(release: Release, tmp_path: Path) -> None:
+    for fault in (remove_date, remove_content, change_tree, rename_tag, flip_byte):
         fault(release)
-    text = differences(report(release, tmp_path / "cache"))
-    for told in ("working tree", "tag of HEAD", "CHANGELOG.md", "data/demo/few.parquet", "sha256"):
-        assert told in text
+    findings = list_findings(check(release, tmp_path / "cache"))
+    for subject in ("working tree", "tag of HEAD", "CHANGELOG.md", "data/demo/few.parquet", "sha256"):
+        assert subject in findings
 
 
-def test_the_command_prints_all_writes_json_and_exits_1_on_findings(release: Release, tmp_path: Path) -> None:
+def test_the_command_prints_all_writes_json_and_exits_with_1_on_findings(release: Release, tmp_path: Path) -> None:
     arguments = ("release", "check", "--mirror", release.mirror, "--json", tmp_path / "report.json")
-    done = llm_traces(*arguments, cwd=release.root)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("\n3 workloads to release, 4 left out, 0 findings\n")
-    assert "  demo/agreement  may not be redistributed (CC-BY-4.0)\n" in done.stdout
-    _untagged(release)
-    done = llm_traces(*arguments, cwd=release.root)
-    assert done.returncode == 1 and "DIFFERS  state         tag of HEAD: expected" in done.stdout
+    ran = run_here(*arguments, cwd=release.root)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.endswith("\n3 workloads to release, 4 left out, 0 findings\n")
+    assert "  demo/agreement  not redistributable (CC-BY-4.0)\n" in ran.stdout
+    rename_tag(release)
+    ran = run_here(*arguments, cwd=release.root)
+    assert ran.returncode == 1 and "DIFFERS  state         tag of HEAD: expected" in ran.stdout
     assert json.loads((tmp_path / "report.json").read_text())["findings"] == 1
 
 
-def test_a_report_that_can_not_be_written_and_a_text_that_can_not_be_read(release: Release, tmp_path: Path) -> None:
-    with pytest.raises(BadUse) as unwritten:
-        report(release, tmp_path / "cache").write_json(tmp_path / "no-such-folder" / "report.json")
+def test_an_unwritable_report_and_an_unreadable_text_are_bad_use(
+    report: gate.Report, release: Release, tmp_path: Path
+) -> None:
+    with pytest.raises(BadUse) as unwritable:
+        report.write_json(tmp_path / "no-such-folder" / "report.json")
     (release.root / "LICENSE.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(BadUse) as unread:
-        report(release, tmp_path / "cache")
-    assert_golden("release/unwritten", f"{unwritten.value}\n{unread.value}", tmp=tmp_path)
+    with pytest.raises(BadUse) as unreadable:
+        check(release, tmp_path / "cache")
+    assert_golden("release/unwritable-or-unreadable", f"{unwritable.value}\n{unreadable.value}", tmp=tmp_path)
 
 
-def test_an_archive_of_which_nothing_was_built(empty_archive: Archive, tmp_path: Path) -> None:
-    done = llm_traces("release", "check", cwd=empty_archive.root)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "to release: expected 1 table or more, found nothing" in done.stdout
+def test_an_archive_without_tables_has_nothing_to_release(empty_archive: Archive) -> None:
+    ran = run_here("release", "check", cwd=empty_archive.root)
+    assert ran.returncode == 1
+    assert "tables to release: expected 1 or more, found none" in ran.stdout
 
 
-def test_what_release_needs_is_named(made: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named(original: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlcroissant", None)
     with pytest.raises(BadUse, match=r"mlcroissant is not installed(.|\n)*--editable '\.\[release\]'"):
-        report(made, tmp_path)
+        check(original, tmp_path)
 
 
-# -- what must not leave ----------------------------------------------------------------------------------------------
+# -- sensitive values -------------------------------------------------------------------------------------------------
 
 
-def offending(*values: str) -> dict[str, list[str]]:
+def find_matches(*values: str) -> dict[str, list[str]]:
     array = pa.array(values, pa.string())
-    return {kind: array.filter(mask).to_pylist() for kind, mask, _ in sensitive.kinds(array)}
+    return {kind: array.filter(mask).to_pylist() for kind, mask, _ in sensitive.find_sensitive(array)}
 
 
 @pytest.mark.parametrize("kind", SECRETS)
 def test_secrets_are_found_and_named_but_not_shown(kind: str) -> None:
     for text in (SECRETS[kind], f"token = '{SECRETS[kind]}'", f"x {SECRETS[kind]} y"):
-        assert offending(text)["secrets"] == [text]
-    ((_, _, told), *_) = sensitive.kinds(pa.array([SECRETS[kind]]))
-    assert told == [kind]
+        assert find_matches(text)["secrets"] == [text]
+    ((_, _, described), *_) = sensitive.find_sensitive(pa.array([SECRETS[kind]]))
+    assert described == [kind]
 
 
 @pytest.mark.parametrize(
@@ -288,8 +283,8 @@ def test_secrets_are_found_and_named_but_not_shown(kind: str) -> None:
         "",
     ],
 )
-def test_ids_hashes_versions_and_times_are_none_of_it(harmless: str) -> None:
-    assert not any(offending(harmless).values())
+def test_ids_hashes_versions_and_times_are_not_sensitive(harmless: str) -> None:
+    assert not any(find_matches(harmless).values())
 
 
 TEXTS = ["{}", "from {} to", "[{}]:80", "ip={};", "at {}. Then", "{}: hello", "ip:{}", "127.0.0.1 {}", "::1,{}"]
@@ -299,29 +294,29 @@ TEXTS = ["{}", "from {} to", "[{}]:80", "ip={};", "at {}. Then", "{}: hello", "i
 def test_every_ip_address_is_found(address: object, text: str) -> None:
     is_own = getattr(address, "is_loopback", False) or getattr(address, "is_unspecified", False)
     value = text.format(address)
-    assert offending(value)["IP addresses"] == ([] if is_own else [value])
+    assert find_matches(value)["IP addresses"] == ([] if is_own else [value])
 
 
 @given(st.emails(domains=st.sampled_from(["example.org", "a-b.example.co"])).filter(lambda each: each.isascii()))
 def test_every_plain_email_address_is_found(address: str) -> None:
-    assert offending(f"<{address}>")["e-mail addresses"] == [f"<{address}>"]
+    assert find_matches(f"<{address}>")["e-mail addresses"] == [f"<{address}>"]
 
 
 def test_every_pattern_of_detect_secrets_runs_in_arrow() -> None:
-    patterns = sensitive._secrets()
+    patterns = sensitive.load_secret_patterns()
     assert len(patterns) > 25
     for pattern in patterns.values():
         assert pc.match_substring_regex(pa.array(["nothing"]), pattern).to_pylist() == [False]
 
 
-def columns(tmp_path: Path, **values: pa.Array) -> dict[str, list[str]]:
-    """What is found in a table's columns, by column; those that hold are empty lists."""
+def check_columns(tmp_path: Path, **values: pa.Array) -> dict[str, list[str]]:
+    """The findings by column."""
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table(values), path, row_group_size=50)
     fields = [{"name": name, "arrowType": "list<string>" if pa.types.is_list(array.type) else "string"}
               for name, array in values.items()]  # fmt: skip
     found: dict[str, list[str]] = {name: [] for name in values}
-    for each in sensitive.column_results(Table(path), {"fields": fields}):
+    for each in sensitive.check_columns(Table(path), {"fields": fields}):
         if not each.holds:
             found[each.column].append(f"{each.name}: {each.found}; rows {[row for row, _ in each.rows]}")
     return found
@@ -329,7 +324,7 @@ def columns(tmp_path: Path, **values: pa.Array) -> dict[str, list[str]]:
 
 def test_columns_are_judged_by_what_they_hold(tmp_path: Path) -> None:
     rows = 200
-    found = columns(
+    found = check_columns(
         tmp_path,
         ids=pa.array([f"session-{n:06d}" for n in range(rows)]),
         labels=pa.array(["code completion", "Llama 3 8B", None, "中文"] * (rows // 4)).dictionary_encode(),
@@ -346,22 +341,22 @@ def test_columns_are_judged_by_what_they_hold(tmp_path: Path) -> None:
         "labels": [],
         "lists": [],
         "nothing": [],
-        "notes": ["free text in notes: 200 different values, up to 15 characters; rows [0, 1, 2]"],
-        "story": ["free text in story: 1 different values, up to 34 characters; rows [0, 1, 2]"],
-        "lines": ["free text in lines: 1 different values, up to 9 characters; rows [0, 1, 2]"],
+        "notes": ["free text in notes: 200 distinct values, up to 15 characters; rows [0, 1, 2]"],
+        "story": ["free text in story: 1 distinct value, up to 34 characters; rows [0, 1, 2]"],
+        "lines": ["free text in lines: 1 distinct value, up to 9 characters; rows [0, 1, 2]"],
         "mixed": ["e-mail addresses in mixed: jo@e... (14 characters); rows [1]"],
         "nested": ["IP addresses in nested: 192.... (9 characters); rows [120, 121, 122]"],
     }
 
 
-def test_addresses_given_to_be_published_may_stand_in_the_citation(release: Release, tmp_path: Path) -> None:
+def test_addresses_that_authors_publish_are_allowed_in_the_citation_only(release: Release, tmp_path: Path) -> None:
     path = release.root / "CITATION.cff"
     path.write_text(path.read_text().replace("given-names: Jo", "given-names: Jo\n    email: jo@example.org"))
     release.commit()
-    assert differences(report(release, tmp_path / "cache")) == ""
+    assert list_findings(check(release, tmp_path / "cache")) == ""
     (release.root / "README.md").write_text("Write to jo@example.org\n")
     release.commit()
-    assert "README.md" in differences(report(release, tmp_path / "cache"))
+    assert "README.md" in list_findings(check(release, tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(
@@ -374,4 +369,4 @@ def test_addresses_given_to_be_published_may_stand_in_the_citation(release: Rele
     ],
 )
 def test_pages_of_licences(licence: str, pages: list[str]) -> None:
-    assert [*notice.pages([{"name": licence, "path": "https://example.org/terms"}]).values()] == pages
+    assert [*notice.find_pages([{"name": licence, "path": "https://example.org/terms"}]).values()] == pages

@@ -1,6 +1,6 @@
-"""The life of a release, from the first draft to the next version, against the fake and against a real InvenioRDM.
+"""The life of a release, from the first draft to the next version, on the fake and on a real InvenioRDM.
 
-The real one is at LLM_TRACES_INVENIO_URL, with the tokens of two users in LLM_TRACES_INVENIO_TOKEN and ..._TOKEN2.
+The real server is at LLM_TRACES_INVENIO_URL, with the tokens of two users in LLM_TRACES_INVENIO_TOKEN and ..._TOKEN2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.record import Release
 from llm_trace_archive.release.zenodo import deposit
 from llm_trace_archive.release.zenodo import release as zenodo
-from llm_trace_archive.release.zenodo.deposit import bring_files
+from llm_trace_archive.release.zenodo.deposit import send_files
 from llm_trace_archive.release.zenodo.invenio import Body, Invenio, Refused
 from llm_trace_archive.upstream.http import Patience
 from support.bundles import cited, summed, tiny_bundle
@@ -39,7 +39,7 @@ PATIENT = Patience(tries=6, first_pause=0.3, longest_pause=5, connect=5, read=60
 
 @dataclass
 class Target:
-    """A server, two users' tokens, and what was said and asked. `fake` is None for the real one."""
+    """A server, the tokens of two users, and what a run says and asks. `fake` is None for the real server."""
 
     url: str
     token: str
@@ -60,7 +60,7 @@ class Target:
         )
 
     def bundle(self, version: str = "1.0.0", **rows: int) -> Bundle:
-        """A bundle whose title no other test has."""
+        """A bundle with a title of this test only."""
         bundle = tiny_bundle(self.folder / version, version, **rows)
         return cited(bundle, title=self.title)
 
@@ -142,7 +142,7 @@ def test_a_draft_then_published_then_nothing_to_do(target: Target) -> None:
     assert done.concept_doi != done.doi
     assert len(target.sent()) == len(bundle.files), "files were sent twice"
     assert contents(done) == files(bundle)
-    assert zenodo.listing(target.user(""), done.place).keys() == files(bundle).keys()
+    assert zenodo.list_files(target.user(""), done.place).keys() == files(bundle).keys()
 
     before = len(target.asked)
     assert target.release(bundle, publish=True) == done
@@ -151,9 +151,9 @@ def test_a_draft_then_published_then_nothing_to_do(target: Target) -> None:
     assert [each["is_published"] for each in target.ours()] == [True]
 
 
-def test_what_the_record_tells(target: Target) -> None:
+def test_the_metadata_of_the_record(target: Target) -> None:
     done = target.release(target.bundle(), publish=True)
-    record = zenodo.latest(target.user(""), done.place)
+    record = zenodo.find_latest(target.user(""), done.place)
     assert record is not None
     about = record["metadata"]
     assert (about["version"], about["publication_date"], about["publisher"]) == ("1.0.0", "2026-11-21", "Zenodo")
@@ -186,15 +186,15 @@ def test_a_new_version_sends_only_what_changed(target: Target) -> None:
     assert one.place != two.place
     assert one.concept_doi == two.concept_doi
     assert sorted(each["metadata"]["version"] for each in target.ours()) == ["1.0.0", "1.1.0"]
-    newest = zenodo.latest(target.user(""), one.place)
+    newest = zenodo.find_latest(target.user(""), one.place)
     assert newest is not None
     assert newest["id"] == two.place
     assert newest["metadata"]["publication_date"] == "2026-11-21", "the server's own date was kept"
-    # The version before is still as its bundle.
+    # The version before is still the same as its bundle.
     assert target.release(first, publish=True).place == one.place
 
 
-def test_the_draft_of_a_new_version_is_gone_on_with(target: Target) -> None:
+def test_the_draft_of_a_new_version_is_resumed(target: Target) -> None:
     one = target.release(target.bundle("1.0.0"), publish=True)
     concept = one.concept_doi.rpartition(".")[2]
     second = target.bundle("1.1.0", few=4)
@@ -220,14 +220,14 @@ def test_a_published_version_with_other_files_is_refused(target: Target) -> None
     bundle = target.bundle()
     target.release(bundle, publish=True)
     (bundle.root / "README.md").write_text("other\n")
-    with pytest.raises(Problem, match="published already, with other files") as caught:
+    with pytest.raises(Problem, match="already published, with different files") as caught:
         target.release(summed(bundle.root), publish=True)
-    assert caught.value.details["found"] == "README.md: other bytes\nSHA256SUMS: other bytes"
+    assert caught.value.details["found"] == "README.md: different bytes\nSHA256SUMS: different bytes"
     assert "raise the version" in caught.value.details["next"]
     assert [each["is_published"] for each in target.ours()] == [True]
 
 
-def test_a_wrong_token_is_told_with_the_variable_and_not_shown(target: Target) -> None:
+def test_a_wrong_token_is_reported_by_its_variable_and_not_shown(target: Target) -> None:
     with pytest.raises(BadUse) as caught:
         zenodo.release(target.bundle(), target.user("wrong-and-secret"))
     assert "ZENODO_TOKEN" in str(caught.value)
@@ -238,11 +238,11 @@ def test_a_wrong_token_is_told_with_the_variable_and_not_shown(target: Target) -
 def test_another_users_records_are_left_alone(target: Target) -> None:
     bundle = target.bundle()
     draft = target.release(bundle)
-    with pytest.raises(BadUse, match="another user's"):
+    with pytest.raises(BadUse, match="belongs to another user"):
         stranger = target.user(target.other)
         stranger.ask(lambda: stranger.call("PUT", f"/records/{draft.place}/draft", {"metadata": {}}))
     done = target.release(bundle, publish=True)
-    with pytest.raises(BadUse, match="another user's"):
+    with pytest.raises(BadUse, match="belongs to another user"):
         zenodo.release(target.bundle("1.1.0", few=4), target.user(target.other), concept=done.place, publish=True)
     assert [each["is_published"] for each in target.ours()] == [True]
 
@@ -255,7 +255,9 @@ def test_another_users_records_are_left_alone(target: Target) -> None:
         ({"repository-code": "not a URL"}, "metadata.related_identifiers"),
     ],
 )
-def test_bad_metadata_is_told_by_field_and_leaves_nothing(target: Target, changes: dict[str, str], found: str) -> None:
+def test_bad_metadata_is_reported_by_field_and_leaves_nothing(
+    target: Target, changes: dict[str, str], found: str
+) -> None:
     target.title = changes.get("title", target.title)
     bundle = cited(target.bundle(), **changes)
     with pytest.raises(Problem) as caught:
@@ -277,14 +279,14 @@ def test_an_unknown_licence_gets_title_and_link(target: Target) -> None:
 
 def test_a_draft_that_is_not_the_bundle_is_not_published(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     def lossy(bundle: Bundle, invenio: Invenio, draft: str, *rest: Any) -> None:
-        bring_files(bundle, invenio, draft, *rest)
+        send_files(bundle, invenio, draft, *rest)
         invenio.delete(f"/records/{draft}/draft/files/README.md")
         invenio.call("POST", f"/records/{draft}/draft/files", [{"key": "LICENSE.md"}])
 
-    monkeypatch.setattr(zenodo, "bring_files", lossy)
-    with pytest.raises(Problem, match="not published") as caught:
+    monkeypatch.setattr(zenodo, "send_files", lossy)
+    with pytest.raises(Problem, match="differs from the bundle") as caught:
         target.release(target.bundle(), publish=True)
-    assert caught.value.details["found"] == "README.md: missing there\nLICENSE.md: not complete there"
+    assert caught.value.details["found"] == "README.md: missing there\nLICENSE.md: incomplete there"
     monkeypatch.undo()
     monkeypatch.setattr(zenodo, "LAG", 0.0)
     assert contents(target.release(target.bundle(), publish=True)) == files(target.bundle())
@@ -292,7 +294,7 @@ def test_a_draft_that_is_not_the_bundle_is_not_published(target: Target, monkeyp
 
 def test_the_server_does_not_publish_without_whole_files(target: Target) -> None:
     user = target.user()
-    about = zenodo.metadata(target.bundle(), lambda name: True)
+    about = zenodo.describe_record(target.bundle(), lambda name: True)
     draft = user.call("POST", "/records", {"files": {"enabled": True}, "metadata": about})["id"]
     with pytest.raises(Refused, match="400"):
         user.call("POST", f"/records/{draft}/draft/actions/publish")
@@ -303,47 +305,47 @@ def test_the_server_does_not_publish_without_whole_files(target: Target) -> None
     user.delete(f"/records/{draft}/draft")
 
 
-def corrupting(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Other bytes on the wire than were read, for the first few reads."""
+def corrupt(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Send other bytes than were read, for the first few reads."""
     read = Body.read
     left = [times]
 
-    def other(self: Body, most: int = -1) -> bytes:
+    def read_corrupt(self: Body, most: int = -1) -> bytes:
         block = read(self, most)
         if block and left[0]:
             left[0] -= 1
             return bytes([block[0] ^ 1]) + block[1:]
         return block
 
-    monkeypatch.setattr(Body, "read", other)
+    monkeypatch.setattr(Body, "read", read_corrupt)
 
 
-def test_a_corrupted_upload_is_seen_and_sent_again(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    corrupting(monkeypatch, 1)
+def test_a_corrupt_upload_is_detected_and_sent_again(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    corrupt(monkeypatch, 1)
     bundle = target.bundle()
     done = target.release(bundle, publish=True)
-    assert any("other bytes than were sent" in line for line in target.said)
+    assert any("arrived corrupt: sending it again" in line for line in target.said)
     assert contents(done) == files(bundle)
 
 
-def test_an_upload_that_is_always_corrupted_is_given_up(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    corrupting(monkeypatch, 1000)
-    with pytest.raises(Problem, match="came to other bytes"):
+def test_an_upload_that_stays_corrupt_fails(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    corrupt(monkeypatch, 1000)
+    with pytest.raises(Problem, match="arrived corrupt"):
         target.release(target.bundle(), publish=True)
     assert [each["is_published"] for each in target.ours()] == [False]
 
 
-def test_content_that_changes_under_the_upload_is_told(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_during_its_upload_is_reported(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = target.bundle()
     (bundle.root / "LICENSE.txt").write_text("MIT?\n")
-    with pytest.raises(Problem, match="changed while it was sent"):
+    with pytest.raises(Problem, match="the file changed while it was sent"):
         target.release(bundle)
     (bundle.root / "LICENSE.txt").write_text("TIM\n")
-    with pytest.raises(Problem, match="changed while it was sent"):
+    with pytest.raises(Problem, match="the file changed while it was sent"):
         target.release(bundle)
 
 
-def test_odd_names_and_empty_files(target: Target) -> None:
+def test_unusual_names_and_empty_files(target: Target) -> None:
     bundle = target.bundle()
     (bundle.root / "data" / "a b%25é+#?.txt").write_text("odd\n")
     (bundle.root / "empty").write_text("")
@@ -352,20 +354,20 @@ def test_odd_names_and_empty_files(target: Target) -> None:
     assert contents(done) == files(bundle)
 
 
-def test_stray_drafts_are_gone_on_with_or_deleted(target: Target) -> None:
+def test_leftover_drafts_are_resumed_or_deleted(target: Target) -> None:
     bundle = target.bundle()
     user = target.user()
-    body = {"files": {"enabled": True}, "metadata": zenodo.metadata(bundle, lambda name: name == "mit")}
+    body = {"files": {"enabled": True}, "metadata": zenodo.describe_record(bundle, lambda name: name == "mit")}
     by_hand = {**body, "metadata": {**body["metadata"], "related_identifiers": []}}
-    strays = [user.call("POST", "/records", each)["id"] for each in (body, body, by_hand)]
+    leftovers = [user.call("POST", "/records", each)["id"] for each in (body, body, by_hand)]
     done = target.release(bundle, publish=True)
-    assert done.place == strays[0]
-    assert any(f"/uploads/{strays[1]}: deleted" in line for line in target.said)
-    assert {each["id"]: each["is_published"] for each in target.ours()} == {strays[0]: True, strays[2]: False}
-    stray = user.call("POST", "/records", body)["id"]
+    assert done.place == leftovers[0]
+    assert any(f"/uploads/{leftovers[1]}: deleted" in line for line in target.said)
+    assert {each["id"]: each["is_published"] for each in target.ours()} == {leftovers[0]: True, leftovers[2]: False}
+    leftover = user.call("POST", "/records", body)["id"]
     assert target.release(bundle, publish=True) == done
-    assert stray not in {each["id"] for each in target.ours()}
-    user.delete(f"/records/{strays[2]}/draft")
+    assert leftover not in {each["id"] for each in target.ours()}
+    user.delete(f"/records/{leftovers[2]}/draft")
 
 
 def test_communities_are_asked_once(target: Target) -> None:
@@ -386,12 +388,12 @@ def test_communities_are_asked_once(target: Target) -> None:
     assert not any("asked the community" in line for line in target.said)
 
 
-def test_a_concept_that_is_not_there_is_told(target: Target) -> None:
+def test_a_missing_concept_record_is_reported(target: Target) -> None:
     with pytest.raises(BadUse, match="no published record 99999999"):
         target.release(target.bundle(), concept="99999999")
 
 
-def test_a_rate_limit_is_waited_for(target: Target) -> None:
+def test_a_rate_limit_is_respected(target: Target) -> None:
     user = target.user()
     if target.fake:
         target.fake.fault = lambda method, path, number: Fault(429) if number % 3 == 0 else None
@@ -399,7 +401,7 @@ def test_a_rate_limit_is_waited_for(target: Target) -> None:
         found = list(pool.map(lambda n: user.ask(lambda: user.get(f"/communities/absent-{n}")), range(50)))
     assert found == [None] * 50
     if not any("429" in line for line in target.said):
-        pytest.skip("this real server has no rate limit, or can't be asked as fast: RDM_RATELIMIT")
+        pytest.skip("this real server has no rate limit, or is too slow to reach it: RDM_RATELIMIT")
     assert target.release(target.bundle(), publish=True).published
 
 
@@ -411,7 +413,7 @@ from llm_trace_archive.release.zenodo import invenio, release as zenodo
 read = invenio.Body.read
 
 def dying(self, most=-1):
-    if self.file.path.startswith("data/") and self._here > 300_000:
+    if self.file.path.startswith("data/") and self._here > 30_000:
         os.kill(os.getpid(), signal.SIGKILL)
     return read(self, most)
 
@@ -421,8 +423,8 @@ main()
 """
 
 
-def test_a_kill_in_the_middle_of_an_upload_is_gone_on_from(target: Target) -> None:
-    bundle = target.bundle("1.0.0", few=3, many=2_000_000)
+def test_a_killed_upload_is_resumed(target: Target) -> None:
+    bundle = target.bundle("1.0.0", few=3, many=50_000)
     environment = {"LLM_TRACES_ZENODO_URL": target.url, "ZENODO_SANDBOX_TOKEN": target.token}
     command = [
         sys.executable,
@@ -437,21 +439,21 @@ def test_a_kill_in_the_middle_of_an_upload_is_gone_on_from(target: Target) -> No
     killed = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
     (draft,) = target.ours()
-    pending = [path for path, each in target.user().files(f"/records/{draft['id']}/draft").items() if each is None]
+    pending = [path for path, each in target.user().list_files(f"/records/{draft['id']}/draft").items() if each is None]
     assert pending == ["data/demo/many.parquet"]
     done = target.release(bundle, publish=True)
     assert done.place == draft["id"]
-    assert "data/demo/few.parquet" not in target.sent(), "what was whole was sent again"
+    assert "data/demo/few.parquet" not in target.sent(), "a complete file was sent again"
     assert contents(done) == files(bundle)
     assert [each["is_published"] for each in target.ours()] == [True]
 
 
-def test_an_import_is_not_done_over_files(target: Target) -> None:
+def test_files_are_imported_only_once(target: Target) -> None:
     one = target.release(target.bundle("1.0.0"), publish=True)
     user = target.user()
     draft = user.call("POST", f"/records/{one.place}/versions")["id"]
     for _ in range(2):
-        deposit._import(user, f"/records/{draft}/draft")
-    assert user.files(f"/records/{draft}/draft").keys() == one.urls.keys()
+        deposit.import_files(user, f"/records/{draft}/draft")
+    assert user.list_files(f"/records/{draft}/draft").keys() == one.urls.keys()
     with pytest.raises(Refused, match="400"):
         user.call("POST", f"/records/{draft}/draft/actions/files-import")

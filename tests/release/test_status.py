@@ -1,24 +1,25 @@
-"""`release status`: what is at both targets and what differs, asked through the command."""
+"""`release status`: what is at both targets and what differs, by the command."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.release import status as status_module
 from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.zenodo import release as zenodo
 from support.bundles import summed, tiny_bundle
-from support.fake_hub import Entry, FakeHub, fake_hub
+from support.command import run_here
+from support.fake_hub import WRITER, Entry, FakeHub, fake_hub
 from support.fake_invenio import Fake, fake_invenio
 from support.golden import assert_golden
-from support.hub_runs import NAME, environment, released
-from support.programs import BIN
+from support.hub_runs import NAME, client_of, release
 
 
 class Everywhere:
@@ -26,84 +27,79 @@ class Everywhere:
 
     def __init__(self, hub: FakeHub, fake: Fake, archive: Archive, bundle: Bundle) -> None:
         self.hub, self.fake, self.archive, self.bundle = hub, fake, archive, bundle
-        self.settings = {"LLM_TRACES_ZENODO_URL": fake.url, "ZENODO_TOKEN": "token-1"}
         self.record()
 
     def record(self, **places: str) -> None:
-        """Write the lock, with what was released."""
+        """Write the lock, with the releases at these places."""
         releases = [{"target": target, "version": "1.0.0", "place": place} for target, place in places.items()]
         lock = {"name": "llm-trace-archive", "version": "1.0.0", "resources": [], "releases": releases}
         (self.archive.root / "datapackage.json").write_text(json.dumps(lock))
 
-    def status(self, *options: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [BIN / "llm-traces", "release", "status", *options, "--repo", NAME],
-            cwd=self.archive.root,
-            env=environment(self.hub, **self.settings) | more,
-            capture_output=True,
-            text=True,
-        )
+    def status(self, *options: str | Path, token: str = WRITER, **more: str) -> subprocess.CompletedProcess[str]:
+        with client_of(self.hub, token):
+            return run_here("release", "status", *options, "--repo", NAME, cwd=self.archive.root, **more)
 
-    def zenodo(self, publish: bool = True) -> str:
-        """Release to Zenodo; the record's id."""
-        return zenodo.release(self.bundle, zenodo.server(), publish=publish).place
+    def release_to_zenodo(self, publish: bool = True) -> str:
+        """Release to Zenodo; return the record's id."""
+        return zenodo.release(self.bundle, zenodo.make_client(), publish=publish).place
 
 
 @pytest.fixture
 def everywhere(tmp_path: Path, empty_archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Iterator[Everywhere]:
     with fake_hub(tmp_path / "hub") as hub, fake_invenio() as fake:
-        made = Everywhere(hub, fake, empty_archive, tiny_bundle(tmp_path / "bundle"))
-        for name, value in (made.settings | {"LLM_TRACES_CACHE": str(tmp_path / "cache")}).items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("LLM_TRACES_ZENODO_URL", fake.url)
+        monkeypatch.setenv("ZENODO_TOKEN", "token-1")
+        monkeypatch.setenv("LLM_TRACES_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(zenodo, "LAG", 0.0)
-        yield made
+        monkeypatch.setattr(status_module, "PATIENCE", replace(status_module.PATIENCE, first_pause=0.01))
+        yield Everywhere(hub, fake, empty_archive, tiny_bundle(tmp_path / "bundle"))
         assert fake.broken == []
 
 
-def test_nothing_is_released_and_then_it_is_everywhere(everywhere: Everywhere, tmp_path: Path) -> None:
+def test_a_version_that_is_nowhere_a_draft_and_everywhere(everywhere: Everywhere, tmp_path: Path) -> None:
     root = everywhere.bundle.root
-    done = everywhere.status(root)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert_golden("status/nothing", done.stdout)
+    ran = everywhere.status(root)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert_golden("status/not-released", ran.stdout)
 
-    released(everywhere.hub, everywhere.bundle)
-    record = everywhere.zenodo(publish=False)
-    done = everywhere.status(root, "--record", record)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert_golden("status/draft", done.stdout)
+    release(everywhere.hub, everywhere.bundle)
+    record = everywhere.release_to_zenodo(publish=False)
+    ran = everywhere.status(root, "--record", record)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert_golden("status/draft", ran.stdout)
 
-    assert everywhere.zenodo() == record
+    assert everywhere.release_to_zenodo() == record
     everywhere.record(zenodo=record, huggingface=NAME)
     report = tmp_path / "status.json"
-    for name, options in {"with-bundle": (root, "--download"), "downloaded": ("--download",), "told": ()}.items():
-        done = everywhere.status(*options, "--json", report)
-        assert (done.returncode, done.stderr) == (0, "")
+    for name, options in {"with-bundle": (root, "--download"), "downloaded": ("--download",), "listed": ()}.items():
+        ran = everywhere.status(*options, "--json", report)
+        assert (ran.returncode, ran.stderr) == (0, "")
         found = json.loads(report.read_text())
         assert (found["version"], found["wrong"]) == ("1.0.0", [])
         assert [(each["state"], each["differences"]) for each in found["targets"]] == [("published", {})] * 2
-        assert_golden(f"status/everywhere-{name}", done.stdout)
+        assert_golden(f"status/everywhere-{name}", ran.stdout)
 
 
-def test_each_file_that_differs_is_named(everywhere: Everywhere) -> None:
+def test_every_file_that_differs_is_named(everywhere: Everywhere) -> None:
     hub, bundle = everywhere.hub, everywhere.bundle
-    released(hub, bundle)
-    everywhere.record(zenodo=everywhere.zenodo())
+    release(hub, bundle)
+    everywhere.record(zenodo=everywhere.release_to_zenodo())
     commit = hub.repos[NAME].history()[0]
     commit.tree["README.md"] = hub.keep(b"changed")
     commit.tree["extra.csv"] = hub.keep(b"a,b\n")
     del commit.tree["LICENSE.txt"]
-    done = everywhere.status(bundle.root)
-    assert done.returncode == 1
-    assert_golden("status/differs", done.stdout)
-    done = everywhere.status()  # without the bundle the targets are compared with each other
-    assert done.returncode == 1
-    assert_golden("status/differs-from-each-other", done.stdout)
+    ran = everywhere.status(bundle.root)
+    assert ran.returncode == 1
+    assert_golden("status/differs-from-bundle", ran.stdout)
+    ran = everywhere.status()  # without the bundle the targets are compared with each other
+    assert ran.returncode == 1
+    assert_golden("status/differs-from-each-other", ran.stdout)
 
 
-def test_what_a_server_tells_is_not_all_that_is_compared(everywhere: Everywhere) -> None:
+def test_a_download_proves_that_the_server_has_what_it_reports(everywhere: Everywhere) -> None:
     hub, bundle = everywhere.hub, everywhere.bundle
-    released(hub, bundle)
-    everywhere.record(zenodo=everywhere.zenodo())
+    release(hub, bundle)
+    everywhere.record(zenodo=everywhere.release_to_zenodo())
     assert everywhere.status(bundle.root).returncode == 0
     entry: Entry = hub.repos[NAME].history()[0].tree["data/demo/many.parquet"]
     assert entry.sha256
@@ -111,51 +107,52 @@ def test_what_a_server_tells_is_not_all_that_is_compared(everywhere: Everywhere)
     stored.write_bytes(b"x" * entry.size)
     assert everywhere.status(bundle.root).returncode == 0
     for options in ((bundle.root,), ()):
-        done = everywhere.status(*options, "--download")
-        assert done.returncode == 1
-        assert "data/demo/many.parquet: other bytes" in done.stdout
+        ran = everywhere.status(*options, "--download")
+        assert ran.returncode == 1
+        assert "data/demo/many.parquet: different bytes" in ran.stdout
 
 
-def test_versions_that_are_missing_are_told(everywhere: Everywhere, tmp_path: Path) -> None:
-    released(everywhere.hub, everywhere.bundle)
-    everywhere.record(zenodo=everywhere.zenodo())
+def test_a_missing_version_is_reported(everywhere: Everywhere, tmp_path: Path) -> None:
+    release(everywhere.hub, everywhere.bundle)
+    everywhere.record(zenodo=everywhere.release_to_zenodo())
     later = tiny_bundle(tmp_path / "later", "1.1.0")
-    done = everywhere.status(later.root)
-    assert done.returncode == 1
-    assert_golden("status/older-only", done.stdout)
-    released(everywhere.hub, later, "--pr")
-    done = everywhere.status(later.root)
-    assert done.returncode == 1
-    assert "pull request" in done.stdout
+    ran = everywhere.status(later.root)
+    assert ran.returncode == 1
+    assert_golden("status/only-earlier-version", ran.stdout)
+    release(everywhere.hub, later, "--pr")
+    ran = everywhere.status(later.root)
+    assert ran.returncode == 1
+    assert "pull request" in ran.stdout
     (later.root / "README.md").write_text("---\nlicense: mit\n---\n")
-    done = everywhere.status(summed(later.root).root)
-    assert "README.md: other bytes" in done.stdout
+    ran = everywhere.status(summed(later.root).root)
+    assert "README.md: different bytes" in ran.stdout
 
 
 @pytest.mark.parametrize(
     ("name", "settings"),
     {
-        "hub-unreachable": {"HF_ENDPOINT": "http://127.0.0.1:1"},
-        "hub-wrong-token": {"HF_TOKEN": "hf_nobody"},
+        "hub-unreachable": {"url": "http://127.0.0.1:1"},
+        "hub-wrong-token": {"token": "hf_nobody"},
         "zenodo-unreachable": {"LLM_TRACES_ZENODO_URL": "http://127.0.0.1:1"},
     }.items(),
 )
-def test_a_target_that_cannot_be_asked_is_told(name: str, settings: dict[str, str], everywhere: Everywhere) -> None:
-    everywhere.record(zenodo=everywhere.zenodo())
-    done = everywhere.status(everywhere.bundle.root, **settings)
-    assert (done.returncode, done.stderr) == (2, "")
-    assert_golden(f"status/{name}", done.stdout)
+def test_an_unreachable_target_is_reported(name: str, settings: dict[str, str], everywhere: Everywhere) -> None:
+    everywhere.record(zenodo=everywhere.release_to_zenodo())
+    everywhere.hub.url = settings.get("url", everywhere.hub.url)
+    ran = everywhere.status(everywhere.bundle.root, **{key: settings[key] for key in settings if key != "url"})
+    assert (ran.returncode, ran.stderr) == (2, "")
+    assert_golden(f"status/{name}", ran.stdout)
 
 
-def test_a_private_repo_is_told_and_not_downloaded(everywhere: Everywhere) -> None:
-    released(everywhere.hub, everywhere.bundle, "--private")
-    everywhere.record(zenodo=everywhere.zenodo())
-    done = everywhere.status(everywhere.bundle.root)
-    assert done.returncode == 0
-    assert f"private, {NAME}" in done.stdout
-    done = everywhere.status(everywhere.bundle.root, "--download")
-    assert done.returncode == 2
-    assert "not downloaded: it is a private" in done.stdout
-    done = everywhere.status(everywhere.bundle.root, HF_TOKEN="", HOME=os.environ["HOME"])
-    assert done.returncode == 1
-    assert "huggingface: 1.0.0 is not there" in done.stdout
+def test_a_private_repo_is_reported_but_not_downloaded(everywhere: Everywhere) -> None:
+    release(everywhere.hub, everywhere.bundle, "--private")
+    everywhere.record(zenodo=everywhere.release_to_zenodo())
+    ran = everywhere.status(everywhere.bundle.root)
+    assert ran.returncode == 0
+    assert f"private, {NAME}" in ran.stdout
+    ran = everywhere.status(everywhere.bundle.root, "--download")
+    assert ran.returncode == 2
+    assert "a private version can't be downloaded" in ran.stdout
+    ran = everywhere.status(everywhere.bundle.root, token="")
+    assert ran.returncode == 1
+    assert "huggingface: 1.0.0 is missing" in ran.stdout

@@ -1,4 +1,4 @@
-"""Releases to Zenodo when something goes wrong: the server, the network, the process, the user."""
+"""Releases to Zenodo when the server, the network, the process or the user fails."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.record import Release
 from llm_trace_archive.release.zenodo import release as zenodo
 from llm_trace_archive.release.zenodo.invenio import Invenio
-from llm_trace_archive.release.zenodo.metadata import metadata
+from llm_trace_archive.release.zenodo.metadata import describe_record
 from llm_trace_archive.upstream.http import Patience
 from support.bundles import cited, summed, tiny_bundle
 from support.chance import FACTOR, seeds
+from support.command import run_here
 from support.fake_invenio import Fake, Fault, Record, fake_invenio
 from support.golden import assert_golden
-from support.programs import llm_traces
 from support.servers import redirecting, site
 
 QUICK = Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=2)
@@ -48,7 +49,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Fake]:
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    """Two bundles of one archive; between them one table stays, one changes, one goes and one comes."""
+    """Two bundles of one archive: from one to the next a table stays, one changes, one goes and one is new."""
     home = tmp_path_factory.mktemp("bundles")
     return {
         "1.0.0": tiny_bundle(home / "1", "1.0.0", few=3, many=50_000, gone=9),
@@ -58,7 +59,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
 
 def release(bundle: Bundle, said: list[str] | None = None, **options: Any) -> Release:
     say = said.append if said is not None else lambda line: None
-    return zenodo.release(bundle, zenodo.server(say=say, patience=QUICK), **({"publish": True} | options))
+    return zenodo.release(bundle, zenodo.make_client(say=say, patience=QUICK), **({"publish": True} | options))
 
 
 def is_exactly(record: Record, bundle: Bundle) -> bool:
@@ -80,7 +81,7 @@ def at(number: int, fault: Fault, since: int = 0) -> Callable[[str, str, int], F
     return lambda method, path, n: fault if n - since == number else None
 
 
-# Every request fails once, in every way; by default each in one of them.
+# Every request fails once, in every way; by default, in one way.
 
 FAULTS = {
     "502 and not done": Fault(502),
@@ -109,16 +110,14 @@ def test_any_request_may_fail(fake: Fake, versions: dict[str, Bundle], version: 
         said: list[str] = []
         assert release(versions[version], said).published
         assert_released(fake, bundles)
-        if not any("again in" in line for line in said):  # it was over before
+        if not any("again in" in line for line in said):  # the release ended before this request
             break
     assert number > 30
 
 
 @pytest.mark.parametrize("path", ["/records", "/content", "/commit", "/publish", "/versions"])
 @pytest.mark.parametrize("applies", [False, True])
-def test_a_stall_is_given_up_and_looked_after(
-    fake: Fake, versions: dict[str, Bundle], path: str, applies: bool
-) -> None:
+def test_a_stall_ends_and_the_run_goes_on(fake: Fake, versions: dict[str, Bundle], path: str, applies: bool) -> None:
     release(versions["1.0.0"])
     first = [versions["1.0.0"]] if path == "/versions" else []
     if not first:
@@ -132,7 +131,7 @@ def test_a_stall_is_given_up_and_looked_after(
         return Fault("stall", applies)
 
     fake.fault = once
-    impatient = zenodo.server(patience=Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=0.5))
+    impatient = zenodo.make_client(patience=replace(QUICK, read=0.3))
     assert zenodo.release(versions["1.1.0"], impatient, publish=True).published
     assert hit.is_set()
     assert_released(fake, [*first, versions["1.1.0"]])
@@ -147,14 +146,14 @@ from llm_trace_archive.upstream.http import Patience
 from llm_trace_archive.release.zenodo import release as zenodo
 zenodo.LAG = 0.0
 patience = Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=2)
-zenodo.server = functools.partial(zenodo.server, patience=patience)
+zenodo.make_client = functools.partial(zenodo.make_client, patience=patience)
 main()
 """
 
 
 @pytest.mark.faults
 def test_kills_and_errors_at_random(fake: Fake, versions: dict[str, Bundle]) -> None:
-    """In each round the real command killed once, then run once more."""
+    """In each round the real command is killed once, then run once more."""
     killed = 0
     rounds = seeds(8)
     for seed in rounds:
@@ -173,7 +172,7 @@ def test_kills_and_errors_at_random(fake: Fake, versions: dict[str, Bundle]) -> 
 
 
 def kill_one(fake: Fake, bundle: Bundle, draw: random.Random) -> int:
-    """Run the command under random errors of the server, and kill it at a random request or time; its exit code."""
+    """Run the command with random server errors, kill it at a random request or time, and return its exit code."""
     since, number = len(fake.asked), draw.randrange(1, 48)
     by_time = draw.random() < 0.25
     how = draw.choice((Fault("kill"), Fault("kill", applies=True), Fault("truncate")))
@@ -197,7 +196,7 @@ def kill_one(fake: Fake, bundle: Bundle, draw: random.Random) -> int:
         time.sleep(draw.random() * 0.3)
         process.kill()
     code = process.wait(timeout=60)
-    with fake.lock:  # what the server was doing is done
+    with fake.lock:  # the server has ended what it was doing
         fake.kill = lambda: None
     return code
 
@@ -205,8 +204,8 @@ def kill_one(fake: Fake, bundle: Bundle, draw: random.Random) -> int:
 def test_a_draft_the_search_does_not_show_yet_is_waited_for(
     fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zenodo, "LAG", 0.6)
-    fake.lag = 0.5
+    monkeypatch.setattr(zenodo, "LAG", 0.3)
+    fake.lag = 0.2
     first = release(versions["1.0.0"], publish=False)
     assert release(versions["1.0.0"]).place == first.place
     assert_released(fake, [versions["1.0.0"]])
@@ -215,7 +214,7 @@ def test_a_draft_the_search_does_not_show_yet_is_waited_for(
 def test_a_draft_the_search_shows_late_is_deleted_before_publishing(fake: Fake, versions: dict[str, Bundle]) -> None:
     first = release(versions["1.0.0"], publish=False)
     shown = fake.records[first.place].born
-    fake.records[first.place].born = time.monotonic() + 1e6  # not found
+    fake.records[first.place].born = time.monotonic() + 1e6  # the search does not find it
     said: list[str] = []
 
     def show(method: str, path: str, number: int) -> None:
@@ -224,11 +223,11 @@ def test_a_draft_the_search_shows_late_is_deleted_before_publishing(fake: Fake, 
 
     fake.fault = show
     assert release(versions["1.0.0"], said).place != first.place
-    assert f"{fake.url}/uploads/{first.place}: deleted, a draft that nothing goes on with" in said
+    assert f"{fake.url}/uploads/{first.place}: deleted, a leftover draft" in said
     assert_released(fake, [versions["1.0.0"]])
 
 
-def test_a_version_that_was_published_meanwhile_is_not_published_again(fake: Fake, versions: dict[str, Bundle]) -> None:
+def test_a_version_published_by_another_run_is_not_published_again(fake: Fake, versions: dict[str, Bundle]) -> None:
     first = release(versions["1.0.0"])
     shown = fake.records[first.place].born
     fake.records[first.place].born = time.monotonic() + 1e6
@@ -243,7 +242,7 @@ def test_a_version_that_was_published_meanwhile_is_not_published_again(fake: Fak
     assert [each.id for each in fake.published] == [first.place]
 
 
-def test_a_publish_that_a_killed_run_left_at_work(fake: Fake, versions: dict[str, Bundle]) -> None:
+def test_a_killed_run_publishes_late(fake: Fake, versions: dict[str, Bundle]) -> None:
     first = release(versions["1.0.0"], publish=False)
 
     def late(method: str, path: str, number: int) -> None:
@@ -260,7 +259,7 @@ def test_a_publish_that_a_killed_run_left_at_work(fake: Fake, versions: dict[str
 # The token.
 
 
-def test_the_token_goes_into_one_header_and_nowhere_else(
+def test_the_token_is_sent_in_one_header_and_nowhere_else(
     fake: Fake, versions: dict[str, Bundle], capfd: pytest.CaptureFixture[str]
 ) -> None:
     Path.home().joinpath(".netrc").write_text("machine 127.0.0.1 login a password from-netrc\n")
@@ -283,9 +282,9 @@ def test_the_token_is_not_sent_to_another_host(
     with site() as first, site() as second:
         first.scripts["/api/vocabularies/licenses/mit"] = redirecting(f"{second.url}/elsewhere")
         monkeypatch.setenv("LLM_TRACES_ZENODO_URL", first.url)
-        with pytest.raises(BadUse, match="could not be asked") as caught:
+        with pytest.raises(BadUse, match="the request failed") as caught:
             release(versions["1.0.0"])
-        assert "where the token does not belong" in caught.value.details["reason"]
+        assert "where the token must not go" in caught.value.details["reason"]
         assert second.seen == []
 
 
@@ -299,45 +298,45 @@ def test_the_token_is_not_sent_to_another_host(
         "zenodo",
     ],
 )
-def test_a_url_that_is_no_place_for_a_token_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_an_unsafe_url_for_the_token_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("LLM_TRACES_ZENODO_URL", url)
     monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
     with pytest.raises(BadUse, match="refused") as caught:
-        zenodo.server()
+        zenodo.make_client()
     assert "secret" not in str(caught.value)
 
 
 def test_a_token_of_two_lines_is_refused(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZENODO_TOKEN", "ab\ncd")
-    with pytest.raises(BadUse, match="can be no token") as caught:
-        zenodo.server()
+    with pytest.raises(BadUse, match="is not a valid token") as caught:
+        zenodo.make_client()
     assert "cd" not in str(caught.value)
 
 
-def test_the_sandbox_has_its_own_token_and_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sandbox_has_its_own_token_and_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLM_TRACES_ZENODO_URL", raising=False)
     monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
     monkeypatch.delenv("ZENODO_SANDBOX_TOKEN", raising=False)
-    assert zenodo.server().url == "https://zenodo.org"
-    with pytest.raises(BadUse, match=r"sandbox\.zenodo\.org: no token") as caught:
-        zenodo.server(sandbox=True)
+    assert zenodo.make_client().url == "https://zenodo.org"
+    with pytest.raises(BadUse, match=r"sandbox\.zenodo\.org: no token is set") as caught:
+        zenodo.make_client(sandbox=True)
     assert "ZENODO_SANDBOX_TOKEN" in caught.value.details["expected"]
-    assert zenodo.server(sandbox=True, anonymous=True).url == "https://sandbox.zenodo.org"
+    assert zenodo.make_client(sandbox=True, anonymous=True).url == "https://sandbox.zenodo.org"
 
 
-# What the user is told.
+# Messages.
 
 
 def run(bundle: Bundle, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return llm_traces("release", "zenodo", bundle.root, "--sandbox", *options, cwd=bundle.root, **environment)
+    return run_here("release", "zenodo", bundle.root, "--sandbox", *options, cwd=bundle.root, **environment)
 
 
-def test_the_command(fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(fake: Fake, versions: dict[str, Bundle]) -> None:
     bundle = versions["1.0.0"]
-    release(bundle, publish=False)  # for which the command itself would wait some seconds
-    done = run(bundle, "--publish")
-    assert done.returncode == 0, done.stderr
-    assert_golden("zenodo/published", done.stdout, server=fake.url)
+    release(bundle, publish=False)
+    ran = run(bundle, "--publish")
+    assert ran.returncode == 0, ran.stderr
+    assert_golden("zenodo/published", ran.stdout, server=fake.url)
     (bundle.root / "extra").write_text("x")
     found = run(bundle)
     (bundle.root / "extra").unlink()
@@ -359,30 +358,32 @@ def problem(call: Callable[[], Any]) -> Problem:
     return caught.value
 
 
-def test_a_server_that_fails_for_long(fake: Fake, versions: dict[str, Bundle]) -> None:
+def test_a_server_that_keeps_failing_is_reported(fake: Fake, versions: dict[str, Bundle]) -> None:
     fake.fault = lambda method, path, number: Fault(503) if path.endswith("/content") else None
-    told = problem(lambda: release(versions["1.0.0"]))
-    assert told.exit_code == 2
-    assert_golden("zenodo/fails-for-long", str(told), server=fake.url)
+    found = problem(lambda: release(versions["1.0.0"]))
+    assert found.exit_code == 2
+    assert_golden("zenodo/server-keeps-failing", str(found), server=fake.url)
     fake.fault = lambda method, path, number: Fault(429)
-    assert_golden("zenodo/too-many", str(problem(lambda: release(versions["1.0.0"]))), server=fake.url)
+    assert_golden("zenodo/too-many-requests", str(problem(lambda: release(versions["1.0.0"]))), server=fake.url)
 
 
-def test_nobody_there(fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_reported(
+    fake: Fake, versions: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LLM_TRACES_ZENODO_URL", "http://127.0.0.1:9")
-    assert_golden("zenodo/nobody", str(problem(lambda: release(versions["1.0.0"]))))
+    assert_golden("zenodo/no-server", str(problem(lambda: release(versions["1.0.0"]))))
 
 
 @pytest.mark.parametrize(
     ("name", "status", "message"),
     [
         ("quota", 400, "Bucket quota exceeded."),
-        ("files", 400, "Uploading selected files will result in exceeding the max amount per record."),
-        ("too-large", 413, "Request Entity Too Large"),
+        ("too-many-files", 400, "Uploading selected files will result in exceeding the max amount per record."),
+        ("file-too-large", 413, "Request Entity Too Large"),
         ("refused", 409, "Something new."),
     ],
 )
-def test_a_refusal_is_told(fake: Fake, versions: dict[str, Bundle], name: str, status: int, message: str) -> None:
+def test_a_refusal_is_reported(fake: Fake, versions: dict[str, Bundle], name: str, status: int, message: str) -> None:
     fault = Fault(status, message=message)
     fake.fault = lambda method, path, number: fault if path.endswith("/files") and method == "POST" else None
     assert_golden(f"zenodo/{name}", str(problem(lambda: release(versions["1.0.0"]))), server=fake.url)
@@ -392,16 +393,16 @@ def test_only_one_run_at_a_time(fake: Fake, versions: dict[str, Bundle], tmp_pat
     release(versions["1.0.0"], publish=False)
     (lock,) = (tmp_path / "cache" / "locks").glob("zenodo-*.lock")
     with filelock.FileLock(lock):
-        told = problem(lambda: release(versions["1.0.0"]))
-    assert_golden("zenodo/two-runs", str(told), server=fake.url)
+        found = problem(lambda: release(versions["1.0.0"]))
+    assert_golden("zenodo/two-runs", str(found), server=fake.url)
     assert fake.published == []
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x7fb"])
-def test_names_that_are_no_keys(fake: Fake, tmp_path: Path, name: str) -> None:
+def test_file_names_that_zenodo_does_not_accept_are_refused(fake: Fake, tmp_path: Path, name: str) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
     odd = Bundle(bundle.root, (*bundle.files, type(bundle.files[0])(name, 1, "0" * 64)))
-    with pytest.raises(BadUse, match="names that Zenodo can't keep"):
+    with pytest.raises(BadUse, match="file names that Zenodo does not accept"):
         release(odd)
     assert fake.asked == []
 
@@ -409,7 +410,7 @@ def test_names_that_are_no_keys(fake: Fake, tmp_path: Path, name: str) -> None:
 # The metadata.
 
 
-def test_metadata_of_odd_authors_and_licences(tmp_path: Path) -> None:
+def test_metadata_of_unusual_authors_and_licences(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
     authors = [
         {"family-names": "Berg", "name-particle": "van den", "given-names": "A.", "affiliation": "Vrije Universiteit"},
@@ -422,7 +423,7 @@ def test_metadata_of_odd_authors_and_licences(tmp_path: Path) -> None:
         "sources": [{"path": "hf://datasets/a/b@c/d"}],
         "citation": "<script>",
     }
-    about = metadata(bundle, lambda name: name in ("mit", "cc-by-4.0"))
+    about = describe_record(bundle, lambda name: name in ("mit", "cc-by-4.0"))
     assert about["creators"] == [
         {
             "person_or_org": {"type": "personal", "family_name": "van den Berg", "given_name": "A."},
@@ -452,27 +453,27 @@ def test_metadata_of_odd_authors_and_licences(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["title", "authors", "date-released"])
-def test_metadata_that_a_record_must_have(tmp_path: Path, key: str) -> None:
+def test_metadata_without_a_required_field_is_refused(tmp_path: Path, key: str) -> None:
     bundle = cited(tiny_bundle(tmp_path / "bundle"), **{key: None})
     with pytest.raises(BadUse, match=f"lacks {key}"):
-        metadata(bundle, lambda name: True)
+        describe_record(bundle, lambda name: True)
 
 
-def test_more_records_than_a_page(fake: Fake, versions: dict[str, Bundle]) -> None:
+def test_a_search_finds_more_records_than_one_page(fake: Fake, versions: dict[str, Bundle]) -> None:
     title = versions["1.0.0"].citation["title"]
     for number in range(1, 201):
         fake.records[str(number)] = Record(
             str(number), str(10_000 + number), "1", 1, {"title": f"{title} no. {number}"}
         )
     fake.last = 1000
-    user: Invenio = zenodo.server(patience=QUICK)
+    user: Invenio = zenodo.make_client(patience=QUICK)
     found = user.find("/user/records", {"q": f'metadata.title:"{title}"', "allversions": "true"})
     assert len({each["id"] for each in found}) == 200
     assert release(versions["1.0.0"]).published
     assert len(fake.drafts) == 200
 
 
-def test_a_file_that_goes_while_the_others_are_sent(fake: Fake, tmp_path: Path) -> None:
+def test_a_file_that_disappears_during_the_release(fake: Fake, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
     (bundle.root / "README.md").unlink()
     with pytest.raises(BadUse, match=r"README\.md: No such file") as caught:

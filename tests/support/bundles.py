@@ -1,4 +1,4 @@
-"""Small bundles for the tests of the targets: real Parquet, made by hand, as `release bundle` lays it out."""
+"""Small bundles for the tests of the targets, laid out as `release bundle` does, with real Parquet."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Version {version}.
 
 
 def tiny_bundle(root: Path, version: str = "1.0.0", **rows: int) -> Bundle:
-    """A bundle at `root` with one table a keyword: its name and its number of rows (default: few=3, many=5000)."""
+    """Make a bundle at `root` with one table per keyword: its name and number of rows (default: few=3, many=5000)."""
     resources = []
     for name, count in (rows or {"few": 3, "many": 5000}).items():
         path = root / "data" / "demo" / f"{name}.parquet"
@@ -90,7 +90,7 @@ def tiny_bundle(root: Path, version: str = "1.0.0", **rows: int) -> Bundle:
 
 
 def summed(root: Path) -> Bundle:
-    """Write SHA256SUMS anew for what is in the folder, and open it."""
+    """Write SHA256SUMS for what is in the folder, and open the bundle."""
     files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != SUMS)
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root).as_posix()}\n" for path in files
@@ -100,7 +100,7 @@ def summed(root: Path) -> Bundle:
 
 
 def cited(bundle: Bundle, **changes: Any) -> Bundle:
-    """The bundle with other values in CITATION.cff."""
+    """Change values in the bundle's CITATION.cff, and open it again."""
     path = bundle.root / CITATION
     path.write_text(yaml.safe_dump(bundle.citation | changes, sort_keys=False))
     return summed(bundle.root)

@@ -1,8 +1,8 @@
-"""A Hugging Face Hub on loopback: stateful, strict, with faults on demand. For the real client, through HF_ENDPOINT.
+"""A Hugging Face Hub on loopback for the real client: stateful, strict, with faults on demand.
 
-Written from the client's own requests and from the types of huggingface.js (`packages/hub/src/types/api`). It knows the
-endpoints that a release and `load_dataset` use, and refuses what the Hub would. Anything else is noted in `unknown`,
-which must stay empty. Large files are PUT to and downloaded from a second origin, as with the real one.
+Written from the client's own requests and the types of huggingface.js (`packages/hub/src/types/api`). It has the
+endpoints that a release and `load_dataset` use, and refuses what the Hub would refuse. Any other request goes to
+`unknown`, which must stay empty. Large files have a second origin, as on the real Hub.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Repo:
         return oid
 
     def merge(self, pull: str) -> None:
-        """What the button in the browser does."""
+        """Merge a pull request, as the button in the browser does."""
         self.branches["main"] = self.add(self.branches["main"], self.titles[pull], self.commits[self.pulls[pull]].tree)
         del self.titles[pull]  # closed
 
@@ -78,7 +78,7 @@ class Repo:
 class FakeHub(Site):
     """The Hub's state.
 
-    chunk  bytes of a part where a large file is sent in parts; 0: in one
+    chunk  bytes per part of a large file; 0 for one part
     sent   bytes of content received, by "lfs" and "regular"
     """
 
@@ -89,7 +89,7 @@ class FakeHub(Site):
     sent: dict[str, int] = field(default_factory=lambda: {"lfs": 0, "regular": 0})
 
     def repo(self, handler: Handler, name: str, write: bool = False, pull: bool = False) -> Repo:
-        """A repo that the token may see, and write to, or open a pull request at. Raises RefusedError."""
+        """Return a repo if the token may read it, and write to it or open a pull request. Raises RefusedError."""
         token = handler.token()
         if token not in ("", WRITER, READER, OUTSIDER):
             raise RefusedError(401, "Invalid credentials in Authorization header")
@@ -122,7 +122,7 @@ class FakeHub(Site):
 
     @route("GET", "/api/agent-harnesses")
     def harnesses(self, handler: Handler) -> None:
-        """Asked for the client's User-Agent."""
+        """The client asks for this to compose its User-Agent."""
         handler.reply_json({})
 
     @route("POST", "/api/repos/create")
@@ -157,10 +157,12 @@ class FakeHub(Site):
     def refs(self, handler: Handler, name: str) -> None:
         repo = self.repo(handler, name)
 
-        def told(kind: str, refs: dict[str, str]) -> list:
+        def list_refs(kind: str, refs: dict[str, str]) -> list:
             return [{"name": key, "ref": f"refs/{kind}/{key}", "targetCommit": oid} for key, oid in refs.items()]
 
-        handler.reply_json({"branches": told("heads", repo.branches), "tags": told("tags", repo.tags), "converts": []})
+        handler.reply_json(
+            {"branches": list_refs("heads", repo.branches), "tags": list_refs("tags", repo.tags), "converts": []}
+        )
 
     @route("GET", REPO + "/discussions")
     def discussions(self, handler: Handler, name: str) -> None:
@@ -200,7 +202,7 @@ class FakeHub(Site):
         self.blobs[oid] = content
         return Entry(len(content), oid)
 
-    def told_entry(self, path: str, entry: Entry) -> dict:
+    def describe_entry(self, path: str, entry: Entry) -> dict:
         found: dict = {"type": "file", "path": path, "size": entry.size, "oid": entry.oid}
         if entry.sha256:
             found["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": len(self.blobs[entry.oid])}
@@ -215,7 +217,7 @@ class FakeHub(Site):
             raise RefusedError(404, f"{folder} does not exist on {revision!r}", "EntryNotFound")
         folders = {str(parent) for path in under for parent in Path(path).parents if str(parent).startswith(prefix)}
         found = [{"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in folders - {".", folder}]
-        found += [self.told_entry(path, entry) for path, entry in under.items()]
+        found += [self.describe_entry(path, entry) for path, entry in under.items()]
         if handler.query.get("recursive") != "true":
             found = [each for each in found if "/" not in each["path"].removeprefix(prefix)]
         handler.reply_page(sorted(found, key=lambda each: each["path"]))
@@ -224,7 +226,7 @@ class FakeHub(Site):
     def paths_info(self, handler: Handler, name: str, revision: str) -> None:
         tree = self.commit_at(self.repo(handler, name), revision).tree
         paths = parse_qs(handler.whole().decode())["paths"]
-        found = [self.told_entry(path, tree[path]) for path in paths if path in tree]
+        found = [self.describe_entry(path, tree[path]) for path in paths if path in tree]
         folders = [path for path in paths if any(each.startswith(f"{path}/") for each in tree)]
         found += [{"type": "directory", "path": path, "size": 0, "oid": "0" * 40} for path in folders]
         handler.reply_json(found)
@@ -256,7 +258,7 @@ class FakeHub(Site):
         match = re.match(r"---\n(.*?)\n---\n", asked["content"], re.DOTALL)
         try:
             if asked["repoType"] != "dataset" or not isinstance(yaml.safe_load(match[1] if match else ""), dict):
-                raise ValueError("it is no mapping")
+                raise ValueError("it is not a mapping")
         except (yaml.YAMLError, ValueError) as error:
             handler.reply(400, json.dumps({"errors": [{"message": f"YAML: {error}"[:80]}], "warnings": []}).encode())
             return
@@ -306,7 +308,7 @@ class FakeHub(Site):
         handler.reply_json({"transfer": "basic", "objects": objects})
 
     def receive_file(self, handler: Handler, name: str) -> str:
-        """Keep a body as a file, and return its sha256. The URL is signed; a token must not come here."""
+        """Store a body as a file, and return its sha256. The URL is signed, so the client must not send its token."""
         if handler.headers.get("Authorization") or handler.query.get("signature") != "put":
             raise RefusedError(400, "Only one auth mechanism allowed")
         if handler.headers.get("Content-Length") is None:
@@ -395,7 +397,7 @@ class FakeHub(Site):
             if parent != names[revision] and not opens_pull:
                 raise RefusedError(412, "A commit has happened since. Please refresh and try again.")
             before = self.commit_at(repo, parent).tree
-            tree = self.applied(before, operations)
+            tree = self.apply(before, operations)
             if tree == before:
                 raise RefusedError(400, "an empty commit, which a client must not send")
             title = header["value"]["summary"]
@@ -410,8 +412,8 @@ class FakeHub(Site):
                 names[revision] = oid
         handler.reply_json(done)
 
-    def applied(self, before: dict[str, Entry], operations: list[dict]) -> dict[str, Entry]:
-        """The tree after the operations of a commit. Raises RefusedError."""
+    def apply(self, before: dict[str, Entry], operations: list[dict]) -> dict[str, Entry]:
+        """Return the tree after the operations of a commit. Raises RefusedError."""
         tree = dict(before)
         seen = set()
         for each in operations:
@@ -447,7 +449,7 @@ class FakeHub(Site):
 
 @contextlib.contextmanager
 def fake_hub(folder: Path) -> Iterator[FakeHub]:
-    """A Hub whose large files lie in `folder`. Fails if it was asked the unknown."""
+    """Serve a Hub that stores large files in `folder`. Fails if a request was unknown."""
     folder.mkdir(parents=True, exist_ok=True)
     hub = FakeHub(folder=folder)
     with serving(hub):

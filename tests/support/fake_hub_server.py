@@ -9,12 +9,12 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import sleep  # tests replace time.sleep
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 PAGE = 3  # entries of a page: every listing goes over several
@@ -23,21 +23,22 @@ BLOCK = 1 << 20
 
 @dataclass
 class Fault:
-    """What happens to the `number`-th request from now whose route is `route` (any if empty).
+    """What happens to the `number`-th request from now at `route` (any if empty).
 
-    kind  a status: answered instead; "limit": 429 as the Hub's rate limits answer; "drop": cut before it has an effect;
-          "half": cut in the middle of its body; "stall": silent for a second, then cut; "lost 500", "lost": it has its
-          effect, but 500 or nothing is answered; "kill", "lost kill": the client is killed before or after the effect
+    kind  a status: the answer; "limit": 429 as by the Hub's rate limits; "drop": the connection is cut before the
+          request has an effect; "half": cut in the middle of its body; "stall": cut after 0.6 s of silence; "lost 500",
+          "lost": it has its effect, but the answer is 500 or none; "kill", "lost kill": the client is killed before or
+          after the effect
     """
 
     number: int
     kind: str
     route: str = ""
-    lasts: bool = False  # so do all that follow
+    lasts: bool = False  # also to all that follow
 
 
 class RefusedError(Exception):
-    """An answer that is no success."""
+    """An answer other than success."""
 
     def __init__(self, status: int, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -46,11 +47,11 @@ class RefusedError(Exception):
 
 @dataclass
 class Site:
-    """What was asked of a server, and what is to go wrong.
+    """What a server was asked, and its faults.
 
     url, storage  its two origins
     requests      names of routes, in order
-    refused       answers of 4xx; unknown: requests that the real one would not know, and errors of this one
+    refused       answers of 4xx; unknown: requests that the real server does not know, and errors of this one
     client        the process that a "kill" kills
     """
 
@@ -85,11 +86,12 @@ class Site:
 
     def kill(self) -> None:
         os.kill(self.client, signal.SIGKILL)
-        time.sleep(0.05)
+        sleep(0.05)
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else every answer takes 40 ms
     server: Server
 
     def answer_all(self) -> None:
@@ -104,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
             hub.requests.append(route)
         with contextlib.suppress(ConnectionError):
             if kind == "stall":
-                time.sleep(1)
+                sleep(0.6)
             if kind in ("drop", "half", "kill", "stall"):
                 self.receive(self.left // 2 if kind == "half" else 0)
                 hub.kill() if kind == "kill" else None
@@ -129,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = answer_all  # noqa: N815 (names of the base class)
 
     def receive(self, most: int) -> bytes:
-        """The next bytes of the body."""
+        """Return the next bytes of the body."""
         if self.headers.get("Transfer-Encoding", "") == "chunked":
             size = int(self.rfile.readline(), 16)
             block = self.rfile.read(size)
@@ -142,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         return block
 
     def whole(self) -> bytes:
-        """The body."""
+        """Return the body."""
         while block := self.receive(BLOCK):
             self.body += block
         return self.body
@@ -154,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
         return found
 
     def reply(self, status: int, body: bytes = b"", **headers: str | None) -> None:
-        """Answer, unless the answer is to be lost."""
+        """Answer, unless the answer gets lost."""
         if self.lost == "lost 500":
             status, body, headers = 500, b"<html>Bad gateway</html>", {"Content_Type": "text/html"}
         elif self.lost:
@@ -176,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, json.dumps(value).encode(), Content_Type="application/json", **headers)
 
     def reply_page(self, items: list) -> None:
-        """A page of a listing, and a link to the next."""
+        """Answer a page of a listing, with a link to the next."""
         start = int(self.query.get("cursor", 0))
         link = None
         if start + PAGE < len(items):
@@ -186,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply_json(items[start : start + PAGE], Link=link)
 
     def reply_file(self, path: Path | bytes, **headers: str | None) -> None:
-        """A file or a Range of it."""
+        """Answer a file or a Range of it."""
         size = len(path) if isinstance(path, bytes) else path.stat().st_size
         first, last, status = 0, size - 1, 200
         if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
@@ -236,7 +238,7 @@ def route(method: str, pattern: str, storage: bool = False) -> Callable:
 
 @contextlib.contextmanager
 def serving(hub: Site) -> Iterator[None]:
-    """Serve on two free ports of 127.0.0.1. Fails if the unknown was asked."""
+    """Serve on two free ports of 127.0.0.1. Fails if a request was unknown."""
     servers = []
     for storage in (False, True):
         server = Server(("127.0.0.1", 0), Handler)

@@ -1,6 +1,6 @@
-"""The InvenioRDM records API on loopback, as far as a release goes: strict, with state, and failing on demand.
+"""The InvenioRDM records API on loopback, as far as a release uses it: stateful, strict, with faults on demand.
 
-Its answers are those of a real server (invenio-app-rdm 14): the life cycle of test_release_invenio.py runs on both.
+Its answers are those of a real server (invenio-app-rdm 14): the life cycle in release/test_invenio.py runs on both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from support.fake_invenio_metadata import LICENCES, Answer, judged, refusal
+from support.fake_invenio_metadata import LICENCES, Answer, judge, refusal
 
 RECORDS = "application/vnd.inveniordm.v1+json"
 MAX_FILES = 100
@@ -29,11 +29,11 @@ class File:
     is_complete: bool = False
 
     def entry(self, key: str) -> dict[str, Any]:
-        told: dict[str, Any] = {"key": key, "metadata": None, "transfer": {"type": "L"}, "status": "pending"}
+        entry: dict[str, Any] = {"key": key, "metadata": None, "transfer": {"type": "L"}, "status": "pending"}
         if self.is_complete and self.content is not None:
             md5 = hashlib.md5(self.content).hexdigest()
-            told |= {"status": "completed", "checksum": f"md5:{md5}", "size": len(self.content)}
-        return told
+            entry |= {"status": "completed", "checksum": f"md5:{md5}", "size": len(self.content)}
+        return entry
 
 
 @dataclass
@@ -51,11 +51,11 @@ class Record:
 
 @dataclass
 class Fault:
-    """What goes wrong with one request. `applies`: whether the server does it all the same.
+    """What goes wrong with one request. `applies`: whether it has its effect nevertheless.
 
-    how  a status that is answered, with `message`; "html": 200 and no JSON; "drop": the connection is cut; "stall": no
-         answer for some seconds; "truncate": the body is read to its half, then the connection is cut; "kill":
-         `Fake.kill` is called
+    how  a status: the answer, with `message`; "html": 200 and no JSON; "drop": the connection is cut; "stall": no
+         answer for some seconds; "truncate": the connection is cut after half of the body; "kill": `Fake.kill` is
+         called
     """
 
     how: int | str
@@ -65,11 +65,11 @@ class Fault:
 
 @dataclass
 class Fake:
-    """The server's state, and what was asked of it.
+    """The server's state, and what it was asked.
 
     fault  called with (method, path, number of the request) for every request
-    lag    seconds until a record is found by the search
-    broken what no client of ours should have asked
+    lag    seconds until the search finds a record
+    broken requests that our client should not have sent
     """
 
     url: str = ""
@@ -102,7 +102,7 @@ class Fake:
             (each for each in self.published if each.parent == parent), key=lambda each: each.index, default=None
         )
 
-    def told(self, record: Record, errors: list[tuple[str, str]] | None = None) -> dict[str, Any]:
+    def describe(self, record: Record, errors: list[tuple[str, str]] | None = None) -> dict[str, Any]:
         pids = {"doi": {"identifier": record.doi, "provider": "datacite"}} if record.doi else {}
         parent = {"doi": {"identifier": f"10.5281/zenodo.{record.parent}"}} if self.latest(record.parent) else {}
         found = [{"field": name, "messages": [text]} for name, text in errors or ()]
@@ -179,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
         content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         if answer.status == 204:
             content = b""
-        with contextlib.suppress(OSError):  # a client that is gone
+        with contextlib.suppress(OSError):  # the client is gone
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name.replace("_", "-"), value)
@@ -224,21 +224,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def create(self) -> None:
         fake, owner = self.server.fake, self._user()
-        kept, errors = judged(json.loads(self.body).get("metadata"))
+        kept, errors = judge(json.loads(self.body).get("metadata"))
         parent = fake.new_id()
         record = Record(fake.new_id(), parent, owner, 1, kept)
         fake.records[record.id] = record
-        raise Answer(201, fake.told(record, errors))
+        raise Answer(201, fake.describe(record, errors))
 
     def get_draft(self, id_: str) -> None:
-        raise Answer(200, self.server.fake.told(self._draft(id_)))
+        raise Answer(200, self.server.fake.describe(self._draft(id_)))
 
     def put_draft(self, id_: str) -> None:
         record = self._draft(id_)
-        record.metadata, errors = judged(json.loads(self.body).get("metadata"))
+        record.metadata, errors = judge(json.loads(self.body).get("metadata"))
         if not record.files:
             errors.append(("files.enabled", "Missing uploaded files."))
-        raise Answer(200, self.server.fake.told(record, errors))
+        raise Answer(200, self.server.fake.describe(record, errors))
 
     def delete_draft(self, id_: str) -> None:
         del self.server.fake.records[self._draft(id_).id]
@@ -249,7 +249,7 @@ class Handler(BaseHTTPRequestHandler):
         newest = fake.latest(id_)
         if newest:  # it is a concept's
             raise Answer(302, b"<!doctype html>", Location=f"/api/records/{newest.id}")
-        raise Answer(200, fake.told(self._public(id_)))
+        raise Answer(200, fake.describe(self._public(id_)))
 
     def get_latest(self, id_: str) -> None:
         fake = self.server.fake
@@ -270,14 +270,14 @@ class Handler(BaseHTTPRequestHandler):
             raise refusal(403, "Permission denied.")
         for each in fake.drafts:
             if each.parent == before.parent:
-                raise Answer(201, fake.told(each))
+                raise Answer(201, fake.describe(each))
         kept = {key: value for key, value in before.metadata.items() if key != "version"}
         newest = fake.latest(before.parent)
         assert newest is not None
         record = Record(fake.new_id(), before.parent, before.owner, newest.index + 1, kept)
         record.metadata["publication_date"] = "2026-01-01"  # the day of the request
         fake.records[record.id] = record
-        raise Answer(201, fake.told(record))
+        raise Answer(201, fake.describe(record))
 
     def search(self) -> None:
         owner = self._user()
@@ -298,18 +298,18 @@ class Handler(BaseHTTPRequestHandler):
         if size > 100 or (page - 1) * size >= max(1, len(found)) > 1:
             raise refusal(400, "Invalid querystring parameters.")
         shown = found[(page - 1) * size : page * size]
-        return {"hits": {"hits": [self.server.fake.told(each) for each in shown], "total": len(found)}}
+        return {"hits": {"hits": [self.server.fake.describe(each) for each in shown], "total": len(found)}}
 
     def reserve(self, id_: str) -> None:
         record = self._draft(id_)
         if record.doi:
             raise refusal(400, "A validation error occurred.", ("pids.doi", "A PID already exists for type doi"))
         record.doi = f"10.5281/zenodo.{record.id}"
-        raise Answer(201, self.server.fake.told(record))
+        raise Answer(201, self.server.fake.describe(record))
 
     def publish(self, id_: str) -> None:
         record = self._draft(id_)
-        _, errors = judged(record.metadata)
+        _, errors = judge(record.metadata)
         if not record.files:
             errors.append(("files.enabled", "Missing uploaded files."))
         elif not all(file.is_complete for file in record.files.values()):
@@ -318,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
             raise refusal(400, "A validation error occurred.", *errors)
         record.is_published = True
         record.doi = record.doi or f"10.5281/zenodo.{record.id}"
-        raise Answer(202, self.server.fake.told(record))
+        raise Answer(202, self.server.fake.describe(record))
 
     # files
 
@@ -398,7 +398,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_communities(self, id_: str) -> None:
         self._public(id_)
-        raise Answer(200, {"hits": {"hits": [], "total": 0}})  # none accepts without a look
+        raise Answer(200, {"hits": {"hits": [], "total": 0}})  # communities review before they accept
 
     def ask_communities(self, id_: str) -> None:
         record = self._public(id_)
@@ -449,12 +449,12 @@ class Server(ThreadingHTTPServer):
     fake: Fake
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that was killed is no news."""
+        """Ignore the error of a killed client."""
 
 
 @contextlib.contextmanager
 def fake_invenio() -> Iterator[Fake]:
-    """A server on a free port of 127.0.0.1, empty."""
+    """Serve an empty server on a free port of 127.0.0.1."""
     server = Server(("127.0.0.1", 0), Handler)
     server.fake = Fake(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

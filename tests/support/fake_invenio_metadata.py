@@ -1,4 +1,4 @@
-"""How the fake InvenioRDM judges metadata, and how it words what is wrong."""
+"""How the fake InvenioRDM checks metadata, and the texts of its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RELATIONS = ("isderivedfrom", "issupplementto")
 
 
 class Answer(Exception):
-    """An answer, raised from wherever it is known."""
+    """An answer, which any depth of the code may raise."""
 
     def __init__(self, status: int, body: Any = None, **headers: str) -> None:
         self.status, self.body, self.headers = status, body, headers
@@ -21,8 +21,8 @@ def refusal(status: int, message: str, *errors: tuple[str, str]) -> Answer:
     return Answer(status, {"status": status, "message": message} | ({"errors": found} if found else {}))
 
 
-def judged(metadata: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The metadata without what is wrong with it, and what that was. Raises Answer for an unknown vocabulary id."""
+def judge(metadata: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the metadata without wrong fields, and their errors. Raises Answer for an unknown vocabulary id."""
     kept, errors = dict(metadata or {}), []
 
     def drop(key: str, field_: str, text: str) -> None:

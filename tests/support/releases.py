@@ -1,4 +1,4 @@
-"""A small archive that can be released: real files built from upstream files of our own, committed and tagged."""
+"""A small archive that can be released: tables built from upstream files made up here, committed and tagged."""
 
 from __future__ import annotations
 
@@ -98,9 +98,9 @@ See [the reference](docs/cli.md), [the recipes](recipes/), [the rows](#what-is-i
 <!-- /traces -->
 """
 RELEASED = ("blocks/chat", "demo/few", "demo/many")
-# In the archive but in no release, with the reason.
+# In the archive but not in the release, with the reason.
 LEFT_OUT = {
-    "demo/agreement": "may not be redistributed (CC-BY-4.0)",
+    "demo/agreement": "not redistributable (CC-BY-4.0)",
     "demo/later": "never built",
     "loose/any": "built from files without a pin: any.csv",
     "made/up": "synthetic: a look-alike, not the published data",
@@ -122,25 +122,29 @@ class Release:
         return Sources(cache=cache, mirror=str(self.mirror), offline=True)
 
     def commit(self) -> None:
-        """Commit all that was changed, and move the tag."""
+        """Commit every change, and move the tag."""
         git("add", "--all", cwd=self.root)
         git("commit", "--quiet", "--allow-empty", "--message", "Change", cwd=self.root)
         git("tag", "--force", __version__, cwd=self.root)
 
 
 def releasable(
-    folder: Path, rows: int = 3000, columns: Mapping[str, list[str]] | None = None, spdx: str = "CC-BY-4.0"
+    folder: Path,
+    rows: int = 3000,
+    columns: Mapping[str, Mapping[str, list[str]]] | None = None,
+    spdx: str = "CC-BY-4.0",
 ) -> Release:
-    """An archive in `folder`/archive at tag `__version__`: RELEASED to release, LEFT_OUT to leave out.
+    """Make an archive in `folder`/archive at tag `__version__`: RELEASED to release, LEFT_OUT to leave out.
 
-    columns  values of `model` and `session_id`, which stand in the rows of demo/few one after another
+    columns  more workloads of demo to release, by name, each with values of `model` and `session_id`, which its rows
+             repeat
     spdx     the licence of demo
     """
     root, mirror = folder / "archive", folder / "mirror"
     columns = dict(columns or {})
-    few = max([3, *map(len, columns.values())])
+    more_workloads = {name: (max(3, *map(len, values.values())), "") for name, values in columns.items()}
     recipes = {
-        "demo": (spdx, "", {"few": (few, ""), "many": (rows, ""),
+        "demo": (spdx, "", {"few": (3, ""), "many": (rows, ""), **more_workloads,
                             "agreement": (4, "redistribute = false"), "later": (5, "")}),
         "loose": ("MIT", "", {"any": (6, "")}),
         "made": ("MIT", "synthetic = true", {"up": (7, "")}),
@@ -159,7 +163,7 @@ def releasable(
         (mirror / trace).mkdir(parents=True)
         recipe = RECIPE.format(name=trace, title=trace.title(), spdx=licence, more=more)
         for name, (count, own) in workloads.items():
-            content = _upstream(count, columns if name == "few" else {})
+            content = _make_upstream(count, columns.get(name, {}))
             (mirror / trace / f"{name}.csv").write_bytes(content)
             pin = f', sha256 = "{hashlib.sha256(content).hexdigest()}", bytes = {len(content)}'
             recipe += WORKLOAD.format(
@@ -171,7 +175,7 @@ def releasable(
                 more=own,
             )
         (root / "recipes" / f"{trace}.toml").write_text(recipe)
-    _blocks(root, mirror / "blocks")
+    _add_blocks(root, mirror / "blocks")
     (root / "CITATION.cff").write_text(CITATION.format(version=__version__, date=DATE))
     (root / "CHANGELOG.md").write_text(CHANGELOG.format(version=__version__, date=DATE))
     (root / "README.md").write_text(README)
@@ -180,19 +184,19 @@ def releasable(
     sources = Sources(cache=folder / "cache", mirror=str(mirror), offline=True, accept_unpinned=True)
     workloads_built = [each for each in archive.select() if str(each) != "demo/later"]
     describe(archive, [build(archive, each, sources) for each in workloads_built])
-    made = Release(archive, mirror)
-    made.commit()
-    return made
+    release = Release(archive, mirror)
+    release.commit()
+    return release
 
 
-def _blocks(root: Path, folder: Path, rows: int = 300) -> None:
-    """A trace of prompts with 0 to 4 blocks."""
+def _add_blocks(root: Path, folder: Path, rows: int = 300) -> None:
+    """Add a trace of prompts with 0 to 4 blocks."""
     folder.mkdir()
-    told = (
+    prompts = (
         {"timestamp": row * 10, "input_length": 512 * (row % 5), "output_length": row, "hash_ids": [*range(row % 5)]}
         for row in range(rows)
     )
-    content = "".join(f"{json.dumps(each)}\n" for each in told).encode()
+    content = "".join(f"{json.dumps(each)}\n" for each in prompts).encode()
     (folder / "chat.jsonl").write_bytes(content)
     pin = f', sha256 = "{hashlib.sha256(content).hexdigest()}"'
     workload = WORKLOAD.format(name="chat", title="Blocks, chat", file="chat.jsonl", pin=pin, rows=rows, more="")
@@ -200,8 +204,8 @@ def _blocks(root: Path, folder: Path, rows: int = 300) -> None:
     shutil.copy(ROOT / "schemas" / "request.json", root / "schemas" / "blocks.json")
 
 
-def _upstream(rows: int, columns: Mapping[str, list[str]]) -> bytes:
-    """Rows with nulls in them, of which every seventh has no session and every fifth no input tokens."""
+def _make_upstream(rows: int, columns: Mapping[str, list[str]]) -> bytes:
+    """Return rows with nulls: every seventh has no session, every fifth no input tokens."""
     lines = ["at,in,model,session"]
     for row in range(rows):
         models, sessions = columns.get("model", ["a-1", "b 2"]), columns.get("session_id")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..release.gate.check import Report
     from ..release.record import Release
 
-app = typer.Typer(help="Check, bundle and publish a version, at Zenodo and on the Hugging Face Hub.", no_args_is_help=True)
+app = typer.Typer(help="Check, bundle and publish a version on Zenodo and the Hugging Face Hub.", no_args_is_help=True)
 
 
 @app.command()

@@ -145,7 +145,8 @@ def _check_column(table: Table, name: str) -> Iterator[Result]:
             descriptions.setdefault(kind, {}).update(dict.fromkeys(described))
     free = _find_free_text(pc.unique(pa.concat_arrays(others)), count)
     longest = pc.max(pc.utf8_length(free)).as_py()
-    found = f"distinct values: {len(free):,}, up to {longest:,} characters" if len(free) else NONE
+    values = "1 distinct value" if len(free) == 1 else f"{len(free):,} distinct values"
+    found = f"{values}, up to {longest:,} characters" if len(free) else NONE
     yield Result("sensitive", f"free text in {name}", NONE, 0, found, SOURCE, name, _find_rows(table, name, free))
     for kind, parts in matches.items():
         found = "; ".join(descriptions[kind])[:300] or NONE
