@@ -246,7 +246,8 @@ def test_an_archive_without_tables_has_nothing_to_release(empty_archive: Archive
 
 def test_a_missing_library_is_named(original: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlcroissant", None)
-    with pytest.raises(BadUse, match=r"mlcroissant is not installed(.|\n)*--editable '\.\[release\]'"):
+    message = r"mlcroissant: is not installed, and a release needs it(.|\n)*--editable '\.\[release\]'"
+    with pytest.raises(BadUse, match=message):
         check(original, tmp_path)
 
 

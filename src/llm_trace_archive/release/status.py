@@ -80,11 +80,11 @@ class Status:
     @property
     def wrong(self) -> list[str]:
         """What differs, one text each; empty if nothing does, or nothing is released yet."""
-        found = [
+        wrong = [
             f"{each.name}: files that differ: {len(each.differences)}" for each in self.targets if each.differences
         ]
         if any(each.has_version or each.others for each in self.targets):
-            found += [f"{each.name}: {self.version} is missing" for each in self.targets if each.state == NOWHERE]
+            wrong += [f"{each.name}: {self.version} is missing" for each in self.targets if each.state == NOWHERE]
         versions = {
             "archive": self.archive.get("version"),
             CITATION: self.archive.get(CITATION),
@@ -92,8 +92,8 @@ class Status:
         }
         if len({version for version in versions.values() if version}) > 1:
             listed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-            found.append(f"versions differ: {listed}")
-        return found
+            wrong.append(f"versions differ: {listed}")
+        return wrong
 
     @property
     def exit_code(self) -> int:
@@ -158,8 +158,8 @@ def find_status(
         targets = [_compare(each, bundle, by) if each.has_version else each for each in targets]
     elif all(each.has_version for each in targets) and not any(each.differences for each in targets):
         one, other = targets
-        found = compare_targets(other.files, one.files, one.name)
-        targets[1] = replace(other, differences=found, compared=f"{one.name}, by {by}")
+        differences = compare_targets(other.files, one.files, one.name)
+        targets[1] = replace(other, differences=differences, compared=f"{one.name}, by {by}")
     facts = {}
     if bundle:
         facts = {"version": version, "files": len(bundle.files), "bytes": sum(each.bytes for each in bundle.files)}

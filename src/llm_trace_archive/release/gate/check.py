@@ -12,7 +12,8 @@ from ...checks import report as findings
 from ...checks.report import result_lines
 from ...checks.result import Result
 from ...core.archive import CITATION, LOCK, Archive
-from ...core.errors import BadUse, Problem
+from ...core.errors import Problem
+from ...core.extras import require
 from ...core.files import write_output
 from ...core.recipe import Workload
 from ...core.table import Table
@@ -84,7 +85,8 @@ def check(
 
     Raises BadUse if a recipe or the lock can't be read, or a library of the extra `release` is not installed.
     """
-    _require_libraries()
+    for package in ("detect_secrets", "mlcroissant", "rocrate"):
+        require(package, "release", "a release")
     contents = Contents(archive, select(archive), organisation)
     results = {"release": show("release", _check_release(contents))}
     results["package"] = show("package", validate_package(archive))
@@ -135,14 +137,3 @@ def _list_public_addresses(citation: dict[str, Any]) -> list[str]:
     """Return the e-mail addresses that authors and contacts publish in CITATION.cff; they may be nowhere else."""
     people = [*citation.get("authors", ()), *citation.get("contact", ())]
     return [str(each["email"]) for each in people if "email" in each]
-
-
-def _require_libraries() -> None:
-    try:
-        import detect_secrets  # noqa: F401
-        import mlcroissant  # noqa: F401
-        import rocrate  # noqa: F401
-    except ImportError as error:
-        raise BadUse(
-            "release", f"{error.name} is not installed", next="pip install --editable '.[release]', in a clone"
-        ) from None

@@ -188,20 +188,20 @@ class Hub:
             revision = (self.find_pull_request(bundle.version) if pull else "") or MAIN
             head = self.find_head(revision)
             remote = self.list_files(head)
-            found = compare_with_bundle(bundle, remote)
-            if not found:
+            differences = compare_with_bundle(bundle, remote)
+            if not differences:
                 return revision, head
             if heads.setdefault(revision, head) != head:
                 raise Problem(
                     self.repo,
                     f"someone else changed {revision} during the release",
-                    found=format_differences(found),
+                    found=format_differences(differences),
                     next=f"review that change, then {NEXT}",
                 )
             if attempt == self.patience.tries:
                 break
-            self._require_ours(remote, found)
-            error = self._commit(bundle, found, revision, head, pull and revision == MAIN)
+            self._require_ours(remote, differences)
+            error = self._commit(bundle, differences, revision, head, pull and revision == MAIN)
             if error is not None:
                 seconds = self._make_pause(attempt + 1, error)
                 self._report_retry(error, seconds)
@@ -218,23 +218,23 @@ class Hub:
             raise Problem(self.repo, f"tag {version} is at another commit", expected=head, got=tagged or "no tag")
 
     def _commit(
-        self, bundle: Bundle, found: dict[str, str], revision: str, head: str, opens_pull: bool
+        self, bundle: Bundle, differences: dict[str, str], revision: str, head: str, opens_pull: bool
     ) -> Exception | None:
         """Send what differs as one commit on `head`. Returns the error if it is unknown whether that succeeded."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         sizes = {each.path: each.bytes for each in bundle.files}
-        sent = [path for path in found if path in sizes]
+        sent = [path for path in differences if path in sizes]
         self.say(
             f"{revision}: {len(sent)} files to send ({sum(sizes[path] for path in sent):,} bytes), "
-            f"{len(found) - len(sent)} to delete, {len(sizes) - len(sent)} unchanged"
+            f"{len(differences) - len(sent)} to delete, {len(sizes) - len(sent)} unchanged"
         )
         try:
             operations: list[CommitOperationAdd | CommitOperationDelete] = [
                 CommitOperationDelete(path, is_folder=False)
                 if how == EXTRA
                 else CommitOperationAdd(path, bundle.root / path)
-                for path, how in found.items()
+                for path, how in differences.items()
             ]
             done = self.api.create_commit(
                 self.repo,
@@ -252,9 +252,9 @@ class Hub:
         self.say(f"{done.pr_url or revision}: commit {done.oid}")
         return None
 
-    def _require_ours(self, remote: dict[str, RemoteFile], found: dict[str, str]) -> None:
+    def _require_ours(self, remote: dict[str, RemoteFile], differences: dict[str, str]) -> None:
         """Raise BadUse if files would be deleted in a repo that never had a release of ours."""
-        extra = {path: how for path, how in found.items() if how == EXTRA}
+        extra = {path: how for path, how in differences.items() if how == EXTRA}
         if extra and SUMS not in remote:
             raise BadUse(
                 self.repo,
@@ -304,12 +304,12 @@ def release(
     if find_repo(bundle) not in ("", repo):
         say(f"the URLs in the bundle name {find_repo(bundle)}, not {repo}")
     if version in hub.list_tags():
-        found = compare_with_bundle(bundle, hub.list_files(version))
-        if found:
+        differences = compare_with_bundle(bundle, hub.list_files(version))
+        if differences:
             raise Problem(
                 repo,
                 f"{version} is already released, with different files",
-                found=format_differences(found),
+                found=format_differences(differences),
                 next="raise the version in CITATION.cff and CHANGELOG.md, then llm-traces release bundle DIR",
             )
         say(f"{repo}: {version} is already released: nothing to do")

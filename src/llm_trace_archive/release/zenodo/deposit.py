@@ -25,9 +25,9 @@ def send_files(bundle: Bundle, invenio: Invenio, draft: str, is_version: bool, p
     if is_version and not remote:
         invenio.ask(partial(import_files, invenio, deposit))
         remote = invenio.ask(partial(invenio.list_files, deposit))
-    found = compare_with_bundle(bundle, {path: each for path, each in remote.items() if each})
-    unwanted = [path for path, each in remote.items() if each is None or found.get(path) == EXTRA]
-    files = [each for each in bundle.files if each.path in found]
+    differences = compare_with_bundle(bundle, {path: each for path, each in remote.items() if each})
+    unwanted = [path for path, each in remote.items() if each is None or differences.get(path) == EXTRA]
+    files = [each for each in bundle.files if each.path in differences]
     invenio.say(
         f"{len(files)} files to send ({sum(each.bytes for each in files):,} bytes), {len(unwanted)} to delete, "
         f"{len(bundle.files) - len(files)} already there"
@@ -41,13 +41,13 @@ def send_files(bundle: Bundle, invenio: Invenio, draft: str, is_version: bool, p
 def require_files(bundle: Bundle, invenio: Invenio, draft: str) -> None:
     """Raise Problem unless the draft has exactly the bundle's files, all complete."""
     remote = invenio.ask(partial(invenio.list_files, f"/records/{draft}/draft"))
-    found = compare_with_bundle(bundle, {path: each for path, each in remote.items() if each})
-    found |= {path: "incomplete there" for path, each in remote.items() if each is None}
-    if found:
+    differences = compare_with_bundle(bundle, {path: each for path, each in remote.items() if each})
+    differences |= {path: "incomplete there" for path, each in remote.items() if each is None}
+    if differences:
         raise Problem(
             invenio.host,
             f"draft {draft} differs from the bundle",
-            found=format_differences(found),
+            found=format_differences(differences),
             kept="the draft, not published",
             next=NEXT,
         )

@@ -104,14 +104,14 @@ def _list_rights(
 
 def _list_related(bundle: Bundle) -> Iterator[dict[str, Any]]:
     """Yield the upstreams' DOIs and files, which the tables derive from, and the repository."""
-    found: dict[tuple[str, str], None] = {}
+    identifiers: dict[tuple[str, str], None] = {}
     for each in bundle.package["resources"]:
         if each.get("doi"):
-            found["doi", str(each["doi"])] = None
+            identifiers["doi", str(each["doi"])] = None
         for source in each.get("sources", ()):
             if str(source.get("path", "")).startswith(("https://", "http://")):
-                found["url", str(source["path"])] = None
-    for scheme, identifier in found:
+                identifiers["url", str(source["path"])] = None
+    for scheme, identifier in identifiers:
         yield {"scheme": scheme, "identifier": identifier, "relation_type": {"id": "isderivedfrom"}}
     yield {
         "scheme": "url",

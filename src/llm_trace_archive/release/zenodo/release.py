@@ -189,12 +189,12 @@ class _Run:
         return bool(record["metadata"].get("version") == self.bundle.version)
 
     def _require_same(self, record: dict[str, Any]) -> None:
-        found = compare_with_bundle(self.bundle, list_files(self.invenio, record["id"]))
-        if found:
+        differences = compare_with_bundle(self.bundle, list_files(self.invenio, record["id"]))
+        if differences:
             raise Problem(
                 self._page(record),
                 f"{self.bundle.version} is already published, with different files",
-                found=format_differences(found),
+                found=format_differences(differences),
                 next="raise the version in CITATION.cff and CHANGELOG.md, then llm-traces release bundle DIR",
             )
 
