@@ -110,9 +110,9 @@ def test_the_table_has_the_requests_of_all_members(sample: tuple[Archive, Path],
     assert found["output_tokens"] == [row["num_output_tokens"] for row in rows]
     assert found["turn"] == [row["turn_id"] + 1 for row in rows]
     assert found["hash_ids"] == naive_block_ids([row["input_tokens"] for row in rows], 16)
-    assert found["sessions_per_second"] == [float(told["sessions_per_second"]) for told, _ in sweeps]
+    assert found["sessions_per_second"] == [float(named["sessions_per_second"]) for named, _ in sweeps]
     assert found["response_time_s"] == [
-        float(told["response_time_s"]) if "response_time_s" in told else None for told, _ in sweeps
+        float(named["response_time_s"]) if "response_time_s" in named else None for named, _ in sweeps
     ]
     members = list(dict.fromkeys(member for _, member in sweeps))
     assert found["segment"] == [members.index(member) for _, member in sweeps]

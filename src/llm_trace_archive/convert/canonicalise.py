@@ -18,7 +18,7 @@ from .transforms.select import make_transforms
 
 
 class Canonicaliser:
-    """Converts one workload's upstream files to its table, in whose order the rows are numbered."""
+    """Converts a workload's upstream files to its table, and numbers the rows across these files."""
 
     def __init__(self, workload: Workload, table_schema: Mapping[str, Any]) -> None:
         self.workload = workload
@@ -29,27 +29,27 @@ class Canonicaliser:
         self._types = {each.name: each.type for each in self.schema}
         self._row_column = next(name for name in self.schema.names if name not in ("trace", "workload"))
 
-    def convert(self, rows: FileRows) -> Iterator[pa.RecordBatch]:
-        """Yield a file's rows in the workload's schema; at the end, `rows.layout.spelling` is complete.
+    def convert(self, source: FileRows) -> Iterator[pa.RecordBatch]:
+        """Yield a file's rows in the workload's schema; at the end, `source.layout.spelling` is complete.
 
         Raises BadUpstream that names line, column and value of the first value that can't be converted.
         """
-        transforms = make_transforms(rows.file.rules, self._types, self.workload.properties)
+        transforms = make_transforms(source.file.rules, self._types, self.workload.properties)
         for transform in transforms:
             if transform.rule.column in self._previous:
                 transform.follow(self._previous[transform.rule.column])
         start = self.rows
-        for batch in rows.batches:
+        for batch in source.batches:
             if batch.num_rows:
-                yield self._convert_batch(rows, transforms, batch, self.rows - start)
+                yield self._convert_batch(source, transforms, batch, self.rows - start)
                 self.rows += batch.num_rows
         self._previous = {transform.rule.column: transform for transform in transforms if transform.rule.derive}
         for transform in transforms:
             if transform.spelling and transform.rule.source:
-                rows.layout.spelling[transform.rule.source] = transform.spelling
-        for name, kind in rows.layout.kinds.items():
+                source.layout.spelling[transform.rule.source] = transform.spelling
+        for name, kind in source.layout.kinds.items():
             if kind == "float":
-                rows.layout.spelling[name] = "float"
+                source.layout.spelling[name] = "float"
 
     def _convert_batch(
         self, source: FileRows, transforms: list[Transform], batch: pa.RecordBatch, offset: int

@@ -38,7 +38,7 @@ class Part:
 class ParquetSink:
     """Writes batches to `path` in row groups that depend on the rows alone, never on where a batch ends.
 
-    Use as a context manager: the file is complete after the block, and worthless if the block raised.
+    Use as a context manager: the file is complete after the block, and incomplete if the block raised.
 
     parts     the upstream files of the rows, in order, for the metadata
     metadata  what else it holds

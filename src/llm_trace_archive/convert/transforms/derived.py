@@ -87,7 +87,7 @@ class ChainRoot(Transform):
 
 
 class UniqueAcrossFiles(Transform):
-    """The number, raised above all numbers of earlier files, so that none stands for two things."""
+    """The number, raised above all numbers of earlier files, so that no number means two things."""
 
     def __post_init__(self) -> None:
         self.offset = self.next = 0
