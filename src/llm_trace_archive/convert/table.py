@@ -25,7 +25,8 @@ def write_table(
     Raises BadUpstream for files that can't be read or converted, and KeyboardInterrupt once `stop` is set.
     """
     canonicaliser = Canonicaliser(workload, table_schema)
-    with ParquetSink(target, canonicaliser.schema) as sink:
+    facts = workload.facts() | {"recipe_digest": workload.digest}
+    with ParquetSink(target, canonicaliser.schema, facts) as sink:
         for each in read_files(workload, originals):
             start = canonicaliser.rows
             for batch in canonicaliser.convert(each):
@@ -33,4 +34,3 @@ def write_table(
                     raise KeyboardInterrupt
                 sink.write(batch)
             sink.parts.append(Part(each.file.name, canonicaliser.rows - start, each.layout))
-        sink.metadata |= {"trace": workload.trace, "workload": workload.name}

@@ -204,8 +204,7 @@ def facts(table: Table) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": table.rows}
     for name in ("arrival_us", "sampled_us"):
         if name in table.names:
-            ends = pc.min_max(table.column(name)).as_py()
-            found |= {"first_us": ends["min"], "last_us": ends["max"]}
+            found["segments"] = _segments(table, name)
     if "failed" in table.names:  # a table of requests
         for name in ("input_tokens", "output_tokens"):
             found[name] = pc.sum(table.column(name)).as_py()
@@ -217,6 +216,22 @@ def facts(table: Table) -> dict[str, Any]:
             if name == "session_id" and found["has_session_id"]:
                 found["sessions"] = len(table.flat(name).unique())
     return found
+
+
+def _segments(table: Table, clock: str) -> list[dict[str, int | None]]:
+    """Return rows, first and last time of each segment, in order; a table without segments is one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    times = table.column(clock)
+    numbers = table.column("segment") if "segment" in table.names else pa.repeat(pa.scalar(0), len(times))
+    ends = pa.table({"segment": numbers, "us": times}).group_by("segment", use_threads=False)
+    found = (
+        ends.aggregate([("us", "count", pc.CountOptions(mode="all")), ("us", "min"), ("us", "max")])
+        .sort_by("segment")
+        .to_pylist()
+    )
+    return [{"rows": each["us_count"], "first_us": each["us_min"], "last_us": each["us_max"]} for each in found]
 
 
 def _agree_with_lock(archive: Archive, built: Built) -> None:

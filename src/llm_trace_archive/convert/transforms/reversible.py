@@ -9,6 +9,7 @@ import json
 import re
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -123,20 +124,37 @@ class DateTime(Transform):
 
 
 class Ids(Transform):
-    """A JSON list of integers."""
+    """A JSON list of integers; with an offset column, raised above all ids of earlier files."""
+
+    def __post_init__(self) -> None:
+        self.offset = self.next = 0
+
+    def follow(self, previous: Ids) -> None:
+        if self.rule.offset:
+            self.offset = self.next = previous.next
 
     def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         values = self._present(values)
         if values.flatten().null_count:
             index = next(n for n, ids in enumerate(values.to_pylist()) if ids and None in ids)
             raise BadValue(index, "integers", "null in the list")
-        return {self.rule.column: values}
+        if not self.rule.offset:
+            return {self.rule.column: values}
+        ids = pc.add_checked(values.flatten(), self.offset)
+        self.next = max(self.next, 1 + (pc.max(ids).as_py() or 0))
+        offsets = pc.subtract(values.offsets, values.offsets[0])
+        raised = pa.ListArray.from_arrays(offsets, ids, mask=values.is_null() if values.null_count else None)
+        return {self.rule.column: raised, self.rule.offset: pa.repeat(pa.scalar(self.offset), len(values))}
 
     def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
         values = columns[self.rule.column]
+        ids = values.flatten()
+        if self.rule.offset:
+            lengths = pc.fill_null(pc.list_value_length(values), 0)
+            ids = pc.subtract(ids, pa.array(np.repeat(columns[self.rule.offset].to_numpy(), lengths.to_numpy())))
         text = pa.ListArray.from_arrays(
             pc.subtract(values.offsets, values.offsets[0]),
-            pc.cast(values.flatten(), pa.string()),
+            pc.cast(ids, pa.string()),
             mask=values.is_null() if values.null_count else None,
         )
         return pc.binary_join_element_wise("[", pc.binary_join(text, ", "), "]", "")
