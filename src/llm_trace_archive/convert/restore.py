@@ -17,6 +17,7 @@ from ..core.files import hash_file, hash_name, move, replacing
 from ..core.recipe import UpstreamFile, Workload
 from .formats.layout import FieldTexts
 from .formats.registry import FORMATS
+from .formats.text import replace_lines
 from .parquet import Part, read_parts
 from .transforms.select import make_transforms
 
@@ -67,10 +68,8 @@ def restore_files(workload: Workload, path: Path) -> Iterator[tuple[RestoredFile
                 )
             texts = _field_texts(workload, file, part, rows)
             sha256 = part.layout.content or file.sha256
-            yield (
-                RestoredFile(file, part.layout.compression, sha256),
-                FORMATS[part.layout.format].write(part.layout, texts),
-            )
+            pieces = FORMATS[part.layout.format].write(part.layout, texts)
+            yield RestoredFile(file, part.layout.compression, sha256), replace_lines(pieces, part.layout.odd_lines)
 
 
 FILTERS: dict[str, Callable[[pa.RecordBatch], pa.RecordBatch]] = {
@@ -88,6 +87,9 @@ def restore_derived(workload: Workload, path: Path, name: str) -> tuple[Restored
         names = ", ".join(each.name for each in workload.derived) or "none"
         raise BadUse(f"{workload}", f"has no derived file {name}", there_are=names)
     part = read_parts(path)[0]
+    if part.layout.odd_lines:
+        reason = f"{len(part.layout.odd_lines)} lines of {part.name} are kept as they are, and have no place in it"
+        raise BadUse(f"{workload}", f"can't give {name}", reason=reason)
 
     def pieces() -> Iterator[bytes]:
         with pq.ParquetFile(path) as table:

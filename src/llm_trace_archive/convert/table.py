@@ -10,7 +10,28 @@ from typing import Any
 from ..core.recipe import Workload
 from .canonicalise import Canonicaliser
 from .parquet import ParquetSink, Part
+from .prove import OddLines, prove
 from .read import read_files
+
+
+def write_proven_table(
+    workload: Workload,
+    table_schema: Mapping[str, Any],
+    originals: Mapping[str, Path],
+    target: Path,
+    stop: threading.Event | None = None,
+) -> None:
+    """Write a workload's Parquet file to `target`, and prove that it restores its upstream files if it is to.
+
+    originals maps the name of each upstream file to its verified bytes. Raises BadUpstream and KeyboardInterrupt as
+    `write_table` does, and BadUpstream if a file can't be restored.
+    """
+    odd_lines: OddLines = {}
+    for _ in range(2):
+        write_table(workload, table_schema, originals, target, stop, odd_lines)
+        if not workload.restores or not (odd_lines := prove(workload, table_schema, target, originals)):
+            return
+    raise AssertionError(f"{workload}: odd lines that were kept differ still")
 
 
 def write_table(
@@ -19,8 +40,11 @@ def write_table(
     originals: Mapping[str, Path],
     target: Path,
     stop: threading.Event | None = None,
+    odd_lines: OddLines | None = None,
 ) -> None:
     """Write a workload's Parquet file to `target`; originals maps the name of each upstream file to its verified bytes.
+
+    odd_lines  lines to be kept as they are, by file
 
     Raises BadUpstream for files that can't be read or converted, and KeyboardInterrupt once `stop` is set.
     """
@@ -33,4 +57,5 @@ def write_table(
                 if stop and stop.is_set():
                     raise KeyboardInterrupt
                 sink.write(batch)
+            each.layout.odd_lines = (odd_lines or {}).get(each.file.name, {})
             sink.parts.append(Part(each.file.name, canonicaliser.rows - start, each.layout))

@@ -131,12 +131,9 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
     import pyarrow as pa
 
     from ..convert.formats.registry import package_versions
-    from ..convert.prove import prove
-    from ..convert.table import write_table
+    from ..convert.table import write_proven_table
 
-    write_table(workload, archive.schema(workload), originals, part, sources.stop)
-    if workload.restores:
-        prove(workload, part, originals)
+    write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
     table = Table(part)
     _check_figures(workload, table)
     with part.open("rb") as stream:
