@@ -21,8 +21,8 @@ from ...core.errors import BadUse, Problem
 from ...upstream.http import Failed, Patience, permitted
 from ..bundle.folder import Bundle
 from ..differences import EXTRA, compare_with_bundle, format_differences
-from ..record import Release, RemoteFile
-from .errors import NEXT, Conflict, explain, explain_forbidden, find_cause, find_retry_after, find_status, may_pass
+from ..record import NEXT, Release, RemoteFile
+from .errors import Conflict, explain, explain_forbidden, find_cause, find_retry_after, find_status, may_pass
 
 if TYPE_CHECKING:
     import tenacity

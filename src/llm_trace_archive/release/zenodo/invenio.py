@@ -20,7 +20,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from ...core.errors import BadUse, Problem
 from ...upstream.http import AGENT, Again, Failed, Patience, direct, permitted, retry_after, status_line, told
 from ..bundle.folder import BundleFile
-from ..record import RemoteFile
+from ..record import NEXT, RemoteFile
 
 if TYPE_CHECKING:
     import requests
@@ -32,7 +32,6 @@ RECORDS = {"Accept": "application/vnd.inveniordm.v1+json"}  # the documented one
 PAGE = 100  # records per page, Zenodo's maximum
 REDIRECTS = 3
 SCOPES = "deposit:write and deposit:actions"
-NEXT = "run the same command again; it resumes where this one stopped"
 
 Answer = TypeVar("Answer")
 
