@@ -153,7 +153,7 @@ def test_ctrl_c(samples: Samples, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in told, told
-    assert "run the same command again" in told
+    assert "the same command resumes" in told
     assert [path for path in (root / "data").rglob(".*") if path.is_file()] == []
     llm_traces("build", "--mirror", samples.mirror, cwd=root, check=True)
 

@@ -49,12 +49,12 @@ def test_pin_shows_the_difference_and_writes_the_recipe(unpinned: Path, samples:
     digest = hashlib.sha256(content).hexdigest()
     assert "raw_prefill.csv: as pinned" in done.stdout
     assert f"was  sha256 none, unknown bytes\n  now  sha256 {digest}, {len(content)} bytes" in done.stdout
-    assert "recipes/kavier.toml: written" in done.stdout
+    assert "recipes/kavier.toml: updated" in done.stdout
     pin = f'name = "raw_decode.csv", sha256 = "{digest}", bytes = {len(content)}'
     assert path.read_text() == before.replace('name = "raw_decode.csv"', pin)
     llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=unpinned, check=True)
     again = llm_traces("pin", "kavier", "--mirror", samples.mirror, cwd=unpinned)
-    assert "written" not in again.stdout and again.stdout.count("as pinned") == 3
+    assert "updated" not in again.stdout and again.stdout.count("as pinned") == 3
 
 
 def test_pin_tells_a_changed_upstream(empty_archive: Archive) -> None:
