@@ -43,7 +43,7 @@ def test_the_real_mirror_gives_the_lock(archive: Archive, empty_archive: Archive
     expected = {each["path"]: each["hash"].removeprefix("sha256:") for each in archive.lock["resources"]}
     assert data(empty_archive.root) == expected
     assert "azure-2024/code" in done.stdout.splitlines()[-1]
-    assert "burstgpt/3: BurstGPT_3.csv could not be had" in done.stderr
+    assert "burstgpt/3: BurstGPT_3.csv is not available" in done.stderr
     assert "not tried: offline" in done.stderr
     assert f"put the file at {mirror}/burstgpt/BurstGPT_3.csv" in done.stderr
 
