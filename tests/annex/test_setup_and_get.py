@@ -169,7 +169,7 @@ def test_get_says_what_is_not_here_why_and_what_next(clone: Archive, unreachable
         get(clone, clone.select(["demo/few"]))
     text = str(caught.value)
     assert text.startswith("demo/few: not here\n")
-    assert "demo: few.csv could not be had" in text
+    assert "demo: few.csv is not available" in text
     assert f"mirror {home}/no-such-folder: no such folder" in text
     assert f"put the file at {home}/no-such-folder/demo/few.csv" in text
     assert caught.value.exit_code != 0
@@ -199,7 +199,7 @@ def test_the_reason_reaches_the_user_of_datalad_and_git_annex(
 ) -> None:
     ran = run(*command, "data/demo/few.parquet", cwd=ready.root, good=False)
     assert ran.returncode != 0
-    told = [line for line in (ran.stdout + ran.stderr).splitlines() if "few.csv could not be had" in line]
+    told = [line for line in (ran.stdout + ran.stderr).splitlines() if "few.csv is not available" in line]
     assert len(told) == 1
     assert "tried: cache: not there; mirror " in told[0]
     assert " | next: put the file at " in told[0]

@@ -113,7 +113,7 @@ def test_lock_needs_no_upstream_where_the_table_is_here(clone: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert are_right(clone, ("demo/many",))
     refused = llm_traces("lock", "demo/huge", "--offline", cwd=clone)
-    assert refused.returncode == 1 and "huge.csv could not be had" in refused.stderr
+    assert refused.returncode == 1 and "huge.csv is not available" in refused.stderr
     assert git("log", "--format=%s", cwd=clone) == "Lock demo/many\nPublish\n"
 
 
@@ -175,7 +175,7 @@ def test_offline_one_block_says_what_is_missing_what_was_tried_and_how_to_point_
     assert said.count("connection refused") == 1
     assert said.count("put the file at DIR/demo/") == 1 and "--mirror DIR" in said
     assert said.count(LIKEWISE) == (19 if command[0] == "datalad" else 0)
-    assert all(f"{name}.csv could not be had" in said for name in NAMES)
+    assert all(f"{name}.csv is not available" in said for name in NAMES)
 
 
 def test_validate_checks_what_no_lock_has(clone: Path) -> None:

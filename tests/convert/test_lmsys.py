@@ -323,7 +323,7 @@ def test_a_tokenizer_with_the_wrong_hash_is_refused(mirror: Path, tmp_path: Path
     workload = workload_of(mirror)
     (tmp_path / TRACE / TOKENIZER).write_text("{}")
     with pytest.raises(
-        Problem, match=r"tokenizer\.json could not be had: the mirror.s is not as pinned\n  tried .*\n.*wrong bytes"
+        Problem, match=r"tokenizer\.json is not available: the mirror.s copy .* the pin\n  tried .*\n.*wrong bytes"
     ):
         build_file(ARCHIVE, workload, tmp_path / "table.parquet", sources_of(tmp_path))
 

@@ -10,13 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from llm_trace_archive.core.archive import Archive
-from llm_trace_archive.core.errors import Problem
+from llm_trace_archive.core.errors import BadUpstream, BadUse, Problem
+from llm_trace_archive.core.recipe import Workload
 from llm_trace_archive.lock.build import Built, build, build_all
+from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.sources import Sources
 from support.golden import assert_golden
 from support.pinned import AZURE, AZURE_ROW, pinned
@@ -43,7 +47,7 @@ def test_the_real_mirror_gives_the_lock(archive: Archive, empty_archive: Archive
     expected = {each["path"]: each["hash"].removeprefix("sha256:") for each in archive.lock["resources"]}
     assert data(empty_archive.root) == expected
     assert "azure-2024/code" in done.stdout.splitlines()[-1]
-    assert "burstgpt/3: BurstGPT_3.csv could not be had" in done.stderr
+    assert "burstgpt/3: BurstGPT_3.csv is not available" in done.stderr
     assert "not tried: offline" in done.stderr
     assert f"put the file at {mirror}/burstgpt/BurstGPT_3.csv" in done.stderr
 
@@ -111,16 +115,47 @@ def test_expectations_that_do_not_hold(empty_archive: Archive) -> None:
     assert_golden("build/expectations", str(caught.value))
 
 
-def test_other_bytes_than_the_lock_with_the_same_recipe_and_tools(samples: Samples, tmp_path: Path) -> None:
-    root = archive_of(samples, tmp_path)
-    llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=root, check=True)
-    lock = json.loads((root / "datapackage.json").read_text())
-    lock["resources"][0]["hash"] = "sha256:" + "0" * 64
-    (root / "datapackage.json").write_text(json.dumps(lock))
-    before = data(root)
-    done = llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=root)
-    assert done.returncode == 1 and "are not those of the lock" in done.stderr
-    assert data(root) == before
+@pytest.fixture
+def relocked(samples: Samples, tmp_path: Path) -> Callable[..., tuple[Archive, Workload, Sources]]:
+    """A function that makes an archive with one built workload, and writes other facts into its lock."""
+
+    def relock(**tools: str) -> tuple[Archive, Workload, Sources]:
+        archive = Archive(archive_of(samples, tmp_path / "archive"))
+        sources = Sources(cache=tmp_path / "cache", mirror=str(samples.mirror), offline=True)
+        (workload,) = archive.select(["kavier/decode"])
+        describe(archive, [build(archive, workload, sources)])
+        lock = json.loads((archive.root / "datapackage.json").read_text())
+        lock["resources"][0]["hash"] = "sha256:" + "0" * 64
+        lock["resources"][0]["provenance"]["tools"] |= tools
+        (archive.root / "datapackage.json").write_text(json.dumps(lock))
+        return Archive(archive.root), workload, sources
+
+    return relock
+
+
+def test_other_bytes_with_the_same_recipe_and_tools(relocked: Callable[..., tuple[Archive, Workload, Sources]]) -> None:
+    archive, workload, sources = relocked()
+    before = data(archive.root)
+    with pytest.raises(BadUpstream, match="the build is not deterministic"):
+        build(archive, workload, sources)
+    assert data(archive.root) == before
+
+
+def test_other_bytes_with_another_pyarrow(
+    relocked: Callable[..., tuple[Archive, Workload, Sources]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, workload, sources = relocked(pyarrow="1.2.3")
+    before = data(archive.root)
+    pinned = {("pyarrow", "build"): "1.2.3"}
+    monkeypatch.setattr("llm_trace_archive.lock.build.pinned_version", lambda *names: pinned[names])
+    with pytest.raises(BadUse) as caught:
+        build(archive, workload, sources)
+    places = {"sha256": archive.locked["kavier/decode"]["hash"][7:], "pyarrow": pyarrow.__version__}
+    got = caught.value.details["got"]
+    assert_golden("build/another-pyarrow", str(caught.value), got=got, **places)
+    assert data(archive.root) == before
+    pinned["pyarrow", "build"] = pyarrow.__version__
+    assert build(archive, workload, sources).sha256 == got.removeprefix("sha256:"), "the new lock will name it"
 
 
 def test_kill_at_any_moment_leaves_nothing_half_written(samples: Samples, tmp_path: Path) -> None:
@@ -153,7 +188,7 @@ def test_ctrl_c(samples: Samples, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in told, told
-    assert "run the same command again" in told
+    assert "the same command resumes" in told
     assert [path for path in (root / "data").rglob(".*") if path.is_file()] == []
     llm_traces("build", "--mirror", samples.mirror, cwd=root, check=True)
 
@@ -176,7 +211,7 @@ def test_full_disk(samples: Samples, tmp_path: Path) -> None:
     first, _, second = done.stdout.partition("exit ")
     assert "0 built, 2 not built" in first and second.startswith("2\n"), done.stdout + done.stderr
     assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
-    assert "make room or mend the permissions" in done.stderr
+    assert "free some space or fix the permissions" in done.stderr
     assert ".part" not in second and "2 built, 0 not built" in second and second.endswith("exit 0\n")
 
 

@@ -13,9 +13,8 @@ import pytest
 
 from llm_trace_archive.core.errors import BadUpstream, Unavailable
 from llm_trace_archive.core.files import HASHES, hash_file
-from llm_trace_archive.upstream import http as download
-from llm_trace_archive.upstream import pins as verify
-from llm_trace_archive.upstream.cache import Cache
+from llm_trace_archive.upstream import download, http
+from llm_trace_archive.upstream.cache import REASON, Cache
 from llm_trace_archive.upstream.sources import Patience, Sources
 from support import servers
 from support.chance import SEED, seeds
@@ -29,7 +28,7 @@ def prepare(plan: Plan, cache: Cache, site: str) -> None:
     """What a run before left, or a disk spoilt."""
     what, size = plan.before
     file = plan.file(site)
-    path = cache.content(file) if what == "spoilt" else cache.partial(file)
+    path = cache.content_path(file) if what == "spoilt" else cache.partial_path(file)
     if what != "nothing":
         path.parent.mkdir(parents=True)
         path.write_bytes(plan.body[:size] if what == "partial" else os.urandom(size))
@@ -51,7 +50,7 @@ def outcome(plan: Plan, sources: Sources, site: str) -> str:
         if entry.kind in HASHES:
             assert hash_file(entry.path, entry.kind)[0] == entry.key, "wrong content in the cache"
         if entry.kind == "quarantine":
-            assert entry.path.with_name(entry.path.name + verify.REASON).read_text().startswith("demo: log.csv")
+            assert entry.path.with_name(entry.path.name + REASON).read_text().startswith("demo: log.csv")
     return found
 
 
@@ -75,7 +74,7 @@ def test_random_faults_end_with_the_pinned_bytes_or_a_problem(
 ) -> None:
     monkeypatch.setenv("LLM_TRACES_OFFLINE", "0")
     monkeypatch.setattr(download, "LIMIT", 1 << 20)
-    download.dead.clear()
+    http.unreachable_hosts.clear()
     plans = [Plan(seed) for seed in seeds(300)]
     with servers.site() as site, ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(run, plan, site, tmp_path / str(plan.seed)) for plan in plans]

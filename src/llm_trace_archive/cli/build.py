@@ -145,13 +145,13 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
 
     Example: llm-traces pin kavier --mirror ~/upstream
     """
-    from ..upstream.renew import pin as renew
+    from ..upstream.renew import renew
     from ..upstream.sources import Sources
 
     archive = archive_of(context)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
     found = renew(archive, archive.select(names or ()), sources, typer.echo)
-    for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.changed}):
+    for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.is_changed}):
         typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
 
 

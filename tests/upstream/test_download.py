@@ -21,7 +21,8 @@ import trustme
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUpstream, BadUse, Unavailable
 from llm_trace_archive.core.recipe import UpstreamFile
-from llm_trace_archive.upstream import http as download
+from llm_trace_archive.upstream.cache import Cache
+from llm_trace_archive.upstream.http import unreachable_hosts
 from llm_trace_archive.upstream.sources import Patience, Sources
 from support import servers
 from support.golden import assert_golden
@@ -35,7 +36,7 @@ QUICK = Patience(tries=3, first_pause=0.01, longest_pause=0.05, connect=2, read=
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.Site]:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-    download.dead.clear()
+    unreachable_hosts.clear()
     with servers.site() as found:
         yield found
 
@@ -226,7 +227,7 @@ def test_this_machine_is_asked_without_a_proxy(site: servers.Site, proxy: server
 
 def test_no_proxy_is_honoured(proxy: servers.Site, sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "example.org")
-    with pytest.raises(Unavailable, match=r"the name can't be resolved|no connection"):
+    with pytest.raises(Unavailable, match=r"cannot resolve the host name|no connection"):
         sources.get(pinned("https://data.example.org/log.csv"))
     assert not proxy.requests
 
@@ -240,7 +241,7 @@ def test_a_proxy_that_refuses_is_told(proxy: servers.Site, sources: Sources) -> 
 
 def test_a_proxy_that_is_not_there(site: servers.Site, sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://user:secret@127.0.0.1:1")
-    with pytest.raises(Unavailable, match="the proxy can't be reached") as caught:
+    with pytest.raises(Unavailable, match="the proxy is unreachable") as caught:
         sources.get(pinned("https://data.example.org/log.csv"))
     assert "secret" not in str(caught.value)
 
@@ -263,9 +264,10 @@ def test_a_clock_that_jumps_harms_nothing(
 def test_files_of_another_time_harm_nothing(site: servers.Site, sources: Sources, moment: float) -> None:
     site.scripts["/log.csv"] = servers.plain(BODY)
     file = pinned(f"{site.url}/log.csv")
-    sources._store.partial(file).parent.mkdir(parents=True)
-    sources._store.partial(file).write_bytes(BODY[:1000])
-    with sources._store.lock("old"):
+    cache = Cache(sources.cache)
+    cache.partial_path(file).parent.mkdir(parents=True)
+    cache.partial_path(file).write_bytes(BODY[:1000])
+    with cache.lock("old"):
         pass
     for path in sources.cache.rglob("*"):
         os.utime(path, (moment, moment))
