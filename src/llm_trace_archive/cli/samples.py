@@ -17,7 +17,9 @@ def samples(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="The new folder of the archive.")],
     mirror: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the look-alikes: DIR/<trace>/<file>.")],
-    base_url: Annotated[str, typer.Option(help="The URL that will serve the mirror, for the recipes.")] = "http://127.0.0.1:8000",
+    base_url: Annotated[
+        str, typer.Option(help="The URL that will serve the mirror, for the recipes.")
+    ] = "http://127.0.0.1:8000",
     rows: Annotated[int, typer.Option(min=10, help="Rows in the largest table of each trace.")] = 2000,
     trace: Annotated[
         list[str] | None, typer.Option(help="Only this trace; can be repeated.", show_default=False)
