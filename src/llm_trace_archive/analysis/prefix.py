@@ -18,6 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..core.extras import require
+
 _Array: TypeAlias = npt.NDArray[Any]
 
 _MOST_DISTINCT = 2**31 - 1  # what an int32 can number
@@ -147,8 +149,7 @@ def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[in
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    import numba  # slow
-
+    numba = require("numba", "build", "computing hit ratios")
     # Not cached on disk: the package folder may be read-only, and compiling takes a second.
     return numba.njit(nogil=True)(_number), numba.njit(nogil=True)(_replay)
 

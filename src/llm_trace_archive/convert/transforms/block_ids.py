@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...analysis.prefix import Numbering
+from ...core.extras import require
 
 _Array: TypeAlias = npt.NDArray[Any]
 
@@ -52,9 +53,8 @@ class BlockNumbering:
 
 @cache
 def _compiled() -> Callable[..., None]:
-    import numba  # slow
-
-    return numba.njit(nogil=True)(_hash)
+    compiled: Callable[..., None] = require("numba", "build", "numbering prefix blocks").njit(nogil=True)(_hash)
+    return compiled
 
 
 def _hash(tokens: _Array, lengths: _Array, block: int, hashes: _Array) -> None:
