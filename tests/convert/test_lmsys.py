@@ -415,7 +415,7 @@ def test_the_tokenizer_is_fetched_from_a_model_of_the_hub(
         return str(tmp_path / TOKENIZER)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr("llm_trace_archive.upstream.sources._is_resolved", lambda _: True)
+    monkeypatch.setattr("llm_trace_archive.upstream.hub._is_reachable", lambda _: True)
     tokenizer = archive.select([TRACE])[0].files[-1]
     with pytest.raises(Problem, match="aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4"):
         Sources(cache=tmp_path / "cache").get(tokenizer)
