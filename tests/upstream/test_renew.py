@@ -72,7 +72,7 @@ def test_pin_tells_a_changed_upstream(empty_archive: Archive) -> None:
 def test_pin_of_what_can_not_be_had(empty_archive: Archive, tmp_path: Path) -> None:
     before = (empty_archive.root / "recipes" / "azure-2023.toml").read_text()
     done = llm_traces("pin", "azure-2023", "--mirror", tmp_path, cwd=empty_archive.root, LLM_TRACES_OFFLINE="1")
-    assert done.returncode == 1 and "could not be had" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and "is not available" in done.stderr and "Traceback" not in done.stderr
     assert (empty_archive.root / "recipes" / "azure-2023.toml").read_text() == before
 
 
