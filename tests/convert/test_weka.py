@@ -77,7 +77,7 @@ class Weka:
         return pq.read_table(self.built)
 
     def restored(self) -> dict[str, bytes]:
-        return {each.name: b"".join(pieces) for each, pieces in restore.restore_files(self.workload, self.built)}
+        return {each.name: b"".join(pieces) for each, pieces in restore.restore_files(self.workload, Table(self.built))}
 
 
 def make_weka(root: Path, rows: int) -> Weka:
@@ -154,7 +154,7 @@ def test_totals_that_are_not_sums_are_restored(weka: Weka) -> None:
     weka.change("trace_0001.json", content)
     weka.build()
     assert weka.restored()["trace_0001.json"] == content
-    assert [each.layout.tail != "" for each in read_parts(weka.built)][:2] == [True, False]
+    assert [each.layout.tail != "" for each in read_parts(Table(weka.built))][:2] == [True, False]
 
 
 def test_the_lock_names_the_list_not_its_files(weka: Weka) -> None:

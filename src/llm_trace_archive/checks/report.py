@@ -1,4 +1,4 @@
-"""The results of checks: lines for people, JSON by `schemas/validation.schema.json`, JUnit XML for CI."""
+"""Reports of results: lines for people, JSON by `schemas/validation.schema.json`, JUnit XML for CI."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FIGURES = ("relations", "expectations", "published", "provenance")
 
 
 def write_json(path: Path, results: Results, version: str) -> None:
-    """Every result of every subject (a workload, or the package), those that hold too. Raises BadUse."""
-    told = {"version": version, "findings": count(results), "results": as_json(results)}
-    write_output(path, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    """Write every result of every subject (a workload, or the package). Raises BadUse if the file can't be written."""
+    report = {"version": version, "findings": count(results), "results": as_json(results)}
+    write_output(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def count(results: Results) -> int:
-    """Results that do not hold."""
+    """Return the number of findings: results that do not hold."""
     return sum(not each.holds for found in results.values() for each in found)
 
 
 def as_json(results: Results) -> list[dict[str, Any]]:
-    """Each result as an object of `schemas/validation.schema.json`."""
+    """Return each result as an object of `schemas/validation.schema.json`."""
     return [
         {"subject": subject, **asdict(each), "rows": [{"row": row, "value": value} for row, value in each.rows],
          "holds": each.holds}
@@ -38,7 +38,7 @@ def as_json(results: Results) -> list[dict[str, Any]]:
 
 
 def write_junit(path: Path, results: Results) -> None:
-    """A test suite a subject, a test case a result. Raises BadUse."""
+    """Write a test suite for each subject, a test case for each result. Raises BadUse if the file can't be written."""
     suites = ElementTree.Element("testsuites", name="llm-traces validate")
     for subject, found in results.items():
         failures = str(sum(not each.holds for each in found))
@@ -51,7 +51,7 @@ def write_junit(path: Path, results: Results) -> None:
 
 
 def result_lines(subject: str, results: Iterable[Result]) -> Iterator[str]:
-    """A line a figure and a line a finding; other checks that hold are counted."""
+    """Yield one line for each figure and each finding; other checks that hold are counted."""
     yield f"\n{subject}"
     for family, found in itertools.groupby(results, key=lambda each: each.check):
         held = 0

@@ -10,16 +10,17 @@ from pathlib import Path
 from ..core.errors import BadUpstream
 from ..core.files import hash_file
 from ..core.recipe import Workload
+from ..core.table import Table
 from .formats.text import lines
 from .restore import RestoredFile, restore_files
 
 
-def prove(workload: Workload, path: Path, originals: Mapping[str, Path]) -> None:
-    """Restore every upstream file from the Parquet file at `path` and compare its sha256 with the original's.
+def prove(workload: Workload, table: Table, originals: Mapping[str, Path]) -> None:
+    """Restore every upstream file from the table and compare its sha256 with the original's.
 
     originals maps a file's name to its verified bytes. Raises BadUpstream that shows the first line that differs.
     """
-    for restored, pieces in restore_files(workload, path):
+    for restored, pieces in restore_files(workload, table):
         hashed = hashlib.sha256()
         for piece in pieces:
             hashed.update(piece)
@@ -27,7 +28,7 @@ def prove(workload: Workload, path: Path, originals: Mapping[str, Path]) -> None
         is_inside = restored.compression or restored.file.container
         if hashed.hexdigest() == (restored.sha256 if is_inside else hash_file(original)[0]):
             continue
-        line, expected, got = _first_difference(workload, path, restored, original)
+        line, expected, got = _first_difference(workload, table, restored, original)
         raise BadUpstream(
             str(workload),
             f"{restored.name} can't be restored byte for byte",
@@ -38,9 +39,9 @@ def prove(workload: Workload, path: Path, originals: Mapping[str, Path]) -> None
         )
 
 
-def _first_difference(workload: Workload, path: Path, wanted: RestoredFile, original: Path) -> tuple[int, str, str]:
+def _first_difference(workload: Workload, table: Table, wanted: RestoredFile, original: Path) -> tuple[int, str, str]:
     """Return the number of the first line that differs, the upstream's line and ours. Raises AssertionError if none."""
-    for restored, pieces in restore_files(workload, path):
+    for restored, pieces in restore_files(workload, table):
         if restored.name != wanted.name:
             for _ in pieces:  # the files share one pass over the rows
                 pass

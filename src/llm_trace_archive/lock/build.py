@@ -134,15 +134,16 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
     from ..convert.table import write_table
 
     write_table(workload, archive.schema(workload), originals, part, sources.stop)
-    if workload.restores:
-        prove(workload, part, originals)
-    table = Table(part)
-    _check_figures(workload, table)
+    with Table(part) as table:
+        if workload.restores:
+            prove(workload, table, originals)
+        _check_figures(workload, table)
+        facts = _collect_facts(table)
     return Built(
         workload,
         *hash_file(part),
         sum(path.stat().st_size for path in originals.values()),
-        _collect_facts(table),
+        facts,
         {
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
@@ -181,9 +182,9 @@ def _make_pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
 
 
 def _check_figures(workload: Workload, table: Table) -> None:
-    from ..checks.figures import figures
+    from ..checks.figures import check_figures
 
-    broken = [figure for figure in figures(workload, table) if not figure.holds]
+    broken = [figure for figure in check_figures(workload, table) if not figure.holds]
     if broken:
         raise BadUpstream(
             str(workload),
