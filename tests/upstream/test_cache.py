@@ -21,8 +21,9 @@ from llm_trace_archive.upstream.cache import Cache
 from llm_trace_archive.upstream.renew import renew
 from llm_trace_archive.upstream.sources import Sources
 from support import servers
+from support.command import run_here
 from support.golden import assert_golden
-from support.programs import Samples, llm_traces
+from support.programs import Samples
 
 BODY = random.Random(1).randbytes(300_000)
 DAY = 86400
@@ -60,7 +61,7 @@ def kinds(cache: Cache) -> list[str]:
 
 
 def run(cache: Cache, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return llm_traces("cache", *arguments, cwd=cwd, LLM_TRACES_CACHE=str(cache.folder))
+    return run_here("cache", *arguments, cwd=cwd, LLM_TRACES_CACHE=str(cache.folder))
 
 
 def test_list_tells_kind_size_use_and_file(cache: Cache, samples: Samples, tmp_path: Path) -> None:

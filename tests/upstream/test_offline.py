@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from support import servers
-from support.programs import git, llm_traces
+from support.command import run_here
+from support.programs import git
 from support.small_archive import publish
 
 
@@ -31,11 +32,11 @@ def test_no_server_is_asked(
     git("clone", "--quiet", "--single-branch", root, "clone", cwd=tmp_path)
     options, environment = ([], {"LLM_TRACES_OFFLINE": "1"}) if by_environment else (["--offline"], {})
     cache = str(tmp_path / "cache")
-    done = llm_traces(command, "demo", *options, cwd=tmp_path / "clone", LLM_TRACES_CACHE=cache, **environment)
+    done = run_here(command, "demo", *options, cwd=tmp_path / "clone", LLM_TRACES_CACHE=cache, **environment)
     assert done.returncode == 1 and "not tried: offline" in done.stderr, done.stdout + done.stderr
     assert not site.requests
     mirror = root.parent / "mirror"
-    done = llm_traces(
+    done = run_here(
         command, "demo", "--mirror", mirror, *options, cwd=tmp_path / "clone", LLM_TRACES_CACHE=cache, **environment
     )
     assert done.returncode == 0 and not site.requests, done.stdout + done.stderr
@@ -43,6 +44,6 @@ def test_no_server_is_asked(
 
 def test_validate_deep_asks_no_server(published: tuple[Path, servers.Site], tmp_path: Path) -> None:
     root, site = published
-    done = llm_traces("validate", "--deep", cwd=root, LLM_TRACES_CACHE=str(tmp_path / "cache"))
+    done = run_here("validate", "--deep", cwd=root, LLM_TRACES_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert not site.requests
