@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import tomlkit
 
@@ -35,10 +34,3 @@ def pinned(archive: Archive, name: str, content: bytes, rows: int | None = None)
     path.write_text(tomlkit.dumps(recipe))
     archive.__dict__.pop("recipes", None)  # read it again
     return Sources(cache=archive.root.parent / "cache", mirror=str(mirror), offline=True)
-
-
-def unpathed(text: str, *roots: Path) -> str:
-    """A message without the test's own folders, to be compared with a golden file."""
-    for root in roots:
-        text = text.replace(str(root), "<root>")
-    return text

@@ -1,4 +1,4 @@
-"""Files without a public pin: refused, accepted with a word in the lock, and pinned from what the upstream has now."""
+"""Files without a pin: refused, accepted and recorded in the lock, or pinned from the current upstream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from llm_trace_archive.core.archive import Archive
 from support.command import run_here
 from support.pinned import AZURE, AZURE_ROW, pinned
-from support.programs import Samples, git
+from support.programs import Samples
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_pin_shows_the_difference_and_writes_the_recipe(unpinned: Path, samples:
     assert "updated" not in again.stdout and again.stdout.count("as pinned") == 3
 
 
-def test_pin_tells_a_changed_upstream(empty_archive: Archive) -> None:
+def test_pin_reports_a_changed_upstream(empty_archive: Archive) -> None:
     pinned(empty_archive, "azure-2023/code", (AZURE + AZURE_ROW).encode())
     old = empty_archive.recipe("azure-2023").workload("code").files[0]
     mirror = empty_archive.root.parent / "mirror"
@@ -70,35 +70,8 @@ def test_pin_tells_a_changed_upstream(empty_archive: Archive) -> None:
     assert (new.sha256, new.bytes) == (hashlib.sha256(changed).hexdigest(), len(changed))
 
 
-def test_pin_of_what_can_not_be_had(empty_archive: Archive, tmp_path: Path) -> None:
+def test_pin_of_an_unavailable_file(empty_archive: Archive, tmp_path: Path) -> None:
     before = (empty_archive.root / "recipes" / "azure-2023.toml").read_text()
     done = run_here("pin", "azure-2023", "--mirror", tmp_path, cwd=empty_archive.root, LLM_TRACES_OFFLINE="1")
     assert done.returncode == 1 and "is not available" in done.stderr and "Traceback" not in done.stderr
     assert (empty_archive.root / "recipes" / "azure-2023.toml").read_text() == before
-
-
-def test_derived_files_follow_by_their_filter(samples: Samples, tmp_path: Path) -> None:
-    """BurstGPT's files without fails: the header and the rows with response tokens."""
-    clone = samples.clone(tmp_path)
-    assert run_here("build", "burstgpt", "--mirror", samples.mirror, cwd=clone).returncode == 0
-    for number in (1, 2, 3):
-        name = f"BurstGPT_without_fails_{number}.csv"
-        original = (samples.mirror / "burstgpt" / f"BurstGPT_{number}.csv").read_text()
-        head, *rows = original.splitlines(keepends=True)
-        column = head.strip().split(",").index("Response tokens")
-        kept = "".join([head, *(row for row in rows if row.split(",")[column] != "0")])
-        assert len(kept) < len(original)
-        recipe = clone / "recipes" / "burstgpt.toml"
-        pin = next(each for each in Archive(clone).recipe("burstgpt").workload(str(number)).derived)
-        assert pin.name == name
-        output = tmp_path / name
-        done = run_here("restore", f"burstgpt/{number}", "--derived", name, "-o", output, cwd=clone)
-        assert done.returncode == 1 and f"{name} has the wrong hash" in done.stderr, "a look-alike has other pins"
-        assert (tmp_path / f"{name}.wrong").read_text() == kept and not output.exists()
-        digest = hashlib.sha256(kept.encode()).hexdigest()
-        recipe.write_text(recipe.read_text().replace(pin.sha256, digest))
-        done = run_here("restore", f"burstgpt/{number}", "--derived", name, "-o", output, cwd=clone)
-        assert done.returncode == 0 and "as pinned" in done.stdout and output.read_text() == kept
-    done = run_here("restore", "burstgpt/1", "--derived", "x.csv", "-o", output, cwd=clone)
-    assert done.returncode == 2 and "BurstGPT_without_fails_1.csv" in done.stderr
-    assert git("status", "--porcelain", "data", cwd=clone) == ""
