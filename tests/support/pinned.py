@@ -1,4 +1,4 @@
-"""Archives whose one upstream file is whatever a test wants it to be, with a true pin."""
+"""Archives with one upstream file of any content, and a true pin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOONCAKE_ROW = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_
 
 
 def pinned(archive: Archive, name: str, content: bytes, rows: int | None = None) -> Sources:
-    """Make `content` the upstream file of workload `name`: recipe, pin and mirror agree. Expectations are dropped."""
+    """Make `content` the upstream file of workload `name`: recipe, pin and mirror agree, expectations are removed."""
     trace, _, wanted = name.partition("/")
     path = archive.root / "recipes" / f"{trace}.toml"
     recipe = tomlkit.parse(path.read_text())
