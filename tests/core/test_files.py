@@ -1,4 +1,4 @@
-"""Files are replaced at once or not at all, and what killed processes left behind is removed."""
+"""Files are replaced as a whole or not at all, and files that killed processes left are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`llm-traces cache`: what it lists, finds spoilt and frees, beside processes that fetch and read."""
+"""`llm-traces cache`: what it lists, finds corrupt and removes, beside processes that fetch and read."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from llm_trace_archive.upstream.cache import Cache
 from llm_trace_archive.upstream.renew import renew
 from llm_trace_archive.upstream.sources import Sources
 from support import servers
+from support.command import run_here
 from support.golden import assert_golden
-from support.programs import Samples, llm_traces
+from support.programs import Samples
 
 BODY = random.Random(1).randbytes(300_000)
 DAY = 86400
@@ -30,7 +31,7 @@ DAY = 86400
 
 @pytest.fixture
 def cache(tmp_path: Path, samples: Samples) -> Cache:
-    """A cache with one file of each kind: two pinned ones, one used today and one a week ago, and what runs left."""
+    """A cache with files of each kind: two pinned, one used today and one a week ago, and what killed runs left."""
     cache = Cache(tmp_path / "cache")
     decode, prefill = (Archive(samples.root).recipe("kavier").workload(name).files[0] for name in ("decode", "prefill"))
     for file, days in ((decode, 0), (prefill, 7)):
@@ -60,10 +61,10 @@ def kinds(cache: Cache) -> list[str]:
 
 
 def run(cache: Cache, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return llm_traces("cache", *arguments, cwd=cwd, LLM_TRACES_CACHE=str(cache.folder))
+    return run_here("cache", *arguments, cwd=cwd, LLM_TRACES_CACHE=str(cache.folder))
 
 
-def test_list_tells_kind_size_use_and_file(cache: Cache, samples: Samples, tmp_path: Path) -> None:
+def test_list_prints_kind_size_use_and_file(cache: Cache, samples: Samples, tmp_path: Path) -> None:
     lines = run(cache, samples.root, "list").stdout.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == [
         "sha256", "sha256", "unpinned", "partial", "quarantine", "unpinned",
@@ -103,7 +104,7 @@ def test_verify_quarantines_corrupt_files(cache: Cache, samples: Samples) -> Non
         (["--all", "--dry-run"], ["sha256", "sha256", "unpinned", "partial", "quarantine", "unpinned"]),
     ],
 )
-def test_prune_frees_what_it_is_asked_for(cache: Cache, samples: Samples, options: list[str], left: list[str]) -> None:
+def test_prune_removes_what_is_asked_for(cache: Cache, samples: Samples, options: list[str], left: list[str]) -> None:
     before = sum(entry.bytes for entry in cache.entries())
     done = run(cache, samples.root, "prune", *options)
     assert done.returncode == 0, done.stderr
@@ -129,12 +130,12 @@ sys.stdin.read()
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[tuple[Cache, subprocess.Popen[str], servers.Site]]:
-    """A process that fetches a file for a second, and then reads it until it is told to end."""
+    """A process that fetches a file for a second, and then reads it until its input ends."""
     with servers.site() as site:
         site.scripts["/log.csv"] = servers.slow(BODY, 15_000, 0.05)
-        told = [str(tmp_path / "cache"), f"{site.url}/log.csv", hashlib.sha256(BODY).hexdigest(), str(len(BODY))]
+        arguments = [str(tmp_path / "cache"), f"{site.url}/log.csv", hashlib.sha256(BODY).hexdigest(), str(len(BODY))]
         process = subprocess.Popen(
-            [sys.executable, "-c", READER, *told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", READER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         try:
             yield Cache(tmp_path / "cache"), process, site
@@ -143,7 +144,7 @@ def reader(tmp_path: Path) -> Iterator[tuple[Cache, subprocess.Popen[str], serve
             process.communicate()
 
 
-def test_what_another_process_uses_stays(
+def test_files_in_use_by_another_process_stay(
     reader: tuple[Cache, subprocess.Popen[str], servers.Site], tmp_path: Path
 ) -> None:
     cache, process, site = reader
@@ -165,7 +166,7 @@ def test_what_another_process_uses_stays(
     assert kinds(cache) == []
 
 
-def test_use_is_noted(tmp_path: Path) -> None:
+def test_use_is_recorded(tmp_path: Path) -> None:
     file = UpstreamFile("demo", "log.csv", "https://example.org/x", hashlib.sha256(BODY).hexdigest(), len(BODY))
     path = put(Cache(tmp_path).content_path(file), BODY)
     os.utime(path, (0, 0))
@@ -174,7 +175,7 @@ def test_use_is_noted(tmp_path: Path) -> None:
     assert abs(entry.used - time.time()) < 100
 
 
-def test_a_cache_that_can_not_be_used(tmp_path: Path) -> None:
+def test_an_unusable_cache(tmp_path: Path) -> None:
     place = put(tmp_path / "cache", b"a file")
     put(tmp_path / "real" / "partial" / ("0" * 64), b"a beginning")
     (tmp_path / "real" / "locks").write_text("not a folder")
@@ -183,7 +184,7 @@ def test_a_cache_that_can_not_be_used(tmp_path: Path) -> None:
     assert done.returncode == 2 and "the cache is not usable" in done.stderr and "LLM_TRACES_CACHE" in done.stderr
 
 
-def test_pin_is_not_fooled_by_what_a_killed_run_left(samples: Samples, tmp_path: Path) -> None:
+def test_pin_ignores_files_of_a_killed_run(samples: Samples, tmp_path: Path) -> None:
     shutil.copytree(samples.root / "recipes", tmp_path / "recipes")
     shutil.copytree(samples.root / "schemas", tmp_path / "schemas")
     archive = Archive(tmp_path)
