@@ -63,9 +63,9 @@ def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: Non
         told = llm_traces("publish", tmp_path / "tree", cwd=clone, check=True).stdout
         assert told.splitlines() == [
             f"published 1 workload; next: datalad clone {tmp_path}/tree",
-            "left out, may not be passed on: demo/barred",
-            "left out, not here (llm-traces get): demo/absent",
-            "left out, not in the lock (llm-traces lock): 1, whose links lead nowhere there",
+            "left out, not redistributable: demo/barred",
+            "left out, content not here (llm-traces get): demo/absent",
+            "left out, not in the lock (llm-traces lock): 1 workload",
         ]
         assert llm_traces("publish", tmp_path / "tree", cwd=clone, check=True).stdout == told
     got(f"{served}/tree", tmp_path / "by-http")
@@ -103,7 +103,7 @@ def test_what_is_published_later_arrives_too(clone: Path, tmp_path: Path) -> Non
 def test_what_is_no_place_is_refused_and_leaves_nothing(clone: Path, place: str) -> None:
     before = git("remote", cwd=clone)
     refused = llm_traces("publish", place, cwd=clone)
-    assert refused.returncode == 2 and "not a place to publish to" in refused.stderr
+    assert refused.returncode == 2 and "is not a place to publish to" in refused.stderr
     assert git("status", "--short", cwd=clone) == "" and git("remote", cwd=clone) == before
 
 

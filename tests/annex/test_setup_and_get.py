@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import pytest
 
 from llm_trace_archive.annex import setup as annex
 from llm_trace_archive.annex.get import get
-from llm_trace_archive.annex.special_remote import Remote
+from llm_trace_archive.annex.remote import Remote
 from llm_trace_archive.core import links
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse, Problem
@@ -85,8 +86,8 @@ def test_links_are_those_of_git_annex() -> None:
     folders = ran.stdout.splitlines()
     assert len(folders) == len(keys)
     for key, folder in zip(keys, folders, strict=True):
-        assert links.target("data/a/b.parquet", key) == f"../../.git/annex/objects/{folder}{key}/{key}"
-    assert links.target("a", keys[0]).startswith(".git/")
+        assert links.link_target("data/a/b.parquet", key) == f"../../.git/annex/objects/{folder}{key}/{key}"
+    assert links.link_target("a", keys[0]).startswith(".git/")
 
 
 def test_a_clone_is_set_up_and_datalad_gets_drops_and_gets_again(clone: Archive) -> None:
@@ -168,8 +169,8 @@ def test_get_says_what_is_not_here_why_and_what_next(clone: Archive, unreachable
     with pytest.raises(Problem) as caught:
         get(clone, clone.select(["demo/few"]))
     text = str(caught.value)
-    assert text.startswith("demo/few: not here\n")
-    assert "demo: few.csv is not available" in text
+    assert text.startswith("demo/few: content is not available\n")
+    assert "demo: few.csv " in text
     assert f"mirror {home}/no-such-folder: no such folder" in text
     assert f"put the file at {home}/no-such-folder/demo/few.csv" in text
     assert caught.value.exit_code != 0
@@ -183,13 +184,13 @@ def test_get_of_a_workload_that_was_never_built_and_has_no_pin(clone: Archive) -
     recipe = clone.root / "recipes" / "demo.toml"
     recipe.write_text(re.sub(r'(?<=name = "many.csv"), sha256 = "\w+"', "", recipe.read_text()))
     archive = Archive(clone.root)
-    with pytest.raises(BadUse, match=r"demo/many: not in datapackage.json, and unpinned(.|\n)*llm-traces pin demo"):
+    with pytest.raises(BadUse, match=r"demo/many: neither in datapackage.json nor pinned(.|\n)*llm-traces pin demo"):
         get(archive, archive.select(["demo/many"]))
 
 
 def test_get_of_what_has_lost_its_link(clone: Archive) -> None:
     (clone.root / "data/demo/few.parquet").unlink()
-    with pytest.raises(BadUse, match=r"the link is gone(.|\n)*git checkout -- data/demo/few.parquet"):
+    with pytest.raises(BadUse, match=r"the link to the content is missing(.|\n)*git checkout -- data/demo/few.parquet"):
         get(clone, clone.select(["demo/few"]))
 
 
@@ -199,7 +200,7 @@ def test_the_reason_reaches_the_user_of_datalad_and_git_annex(
 ) -> None:
     ran = run(*command, "data/demo/few.parquet", cwd=ready.root, good=False)
     assert ran.returncode != 0
-    told = [line for line in (ran.stdout + ran.stderr).splitlines() if "few.csv is not available" in line]
+    told = [line for line in (ran.stdout + ran.stderr).splitlines() if "few.csv " in line]
     assert len(told) == 1
     assert "tried: cache: not there; mirror " in told[0]
     assert " | next: put the file at " in told[0]
@@ -215,7 +216,7 @@ def test_a_key_that_is_not_in_the_lock_and_storing_are_refused(ready: Archive) -
     git("annex", "drop", "--quiet", "--force", "data/own", cwd=ready.root)
     git("annex", "setpresentkey", key, annex.REMOTE_UUID, "1", cwd=ready.root)
     ran = run("git", "annex", "get", "data/own", cwd=ready.root, good=False)
-    assert f"{key}: not a key of datapackage.json in this checkout" in ran.stdout + ran.stderr
+    assert f"{key}: is not a key of datapackage.json in this checkout" in ran.stdout + ran.stderr
 
 
 def test_a_build_that_differs_from_the_lock_is_refused(clone: Archive) -> None:
@@ -226,11 +227,11 @@ def test_a_build_that_differs_from_the_lock_is_refused(clone: Archive) -> None:
     clone.reread()
     path = clone.root / lock["resources"][0]["path"]
     path.unlink()
-    path.symlink_to(links.target(lock["resources"][0]["path"], wrong))
+    path.symlink_to(links.link_target(lock["resources"][0]["path"], wrong))
     git("commit", "--quiet", "--all", "--message", "Wrong", cwd=clone.root)
     annex.setup(clone)
     ran = run("git", "annex", "get", path, cwd=clone.root, good=False)
-    assert f"demo/few: what was built is not what datapackage.json says | expected: {wrong}" in ran.stderr
+    assert f"demo/few: the built file differs from datapackage.json | expected: {wrong}" in ran.stderr
     assert not path.exists()
     assert not [each for each in (clone.root / ".git" / "annex" / "tmp").glob("*") if each.is_file()]
 
@@ -278,7 +279,7 @@ def test_missing_and_old_programs_are_named(clone: Archive, monkeypatch: pytest.
         annex.setup(clone)
     (tmp_path / "git-annex").write_text("#!/bin/sh\necho 8.20210223\n")
     (tmp_path / "git-annex").chmod(0o755)
-    with pytest.raises(BadUse, match=r"git-annex: too old\n.*10.20230126 or newer\n.*8.20210223"):
+    with pytest.raises(BadUse, match=r"git-annex: is too old\n.*10.20230126 or newer\n.*8.20210223"):
         annex.setup(clone)
     (tmp_path / "git-annex").write_text("#!/bin/sh\necho 10.20230126\n")
     with pytest.raises(BadUse, match="git-annex-remote-llm-traces: not found on PATH"):
@@ -287,7 +288,7 @@ def test_missing_and_old_programs_are_named(clone: Archive, monkeypatch: pytest.
 
 def test_outside_a_git_repository(published: Path, tmp_path: Path) -> None:
     shutil.copytree(published, tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(".git"))
-    with pytest.raises(BadUse, match="not a git repository"):
+    with pytest.raises(BadUse, match="is not a git repository"):
         annex.setup(Archive(tmp_path / "copy"))
     file = tmp_path / "copy" / "made"
     file.write_text("made")
@@ -364,6 +365,22 @@ def test_a_worktree_is_refused_until_it_is_set_up(clone: Archive, published: Pat
     assert git("status", "--short", cwd=tree.root) == ""
 
 
+def test_without_annexremote_setup_and_the_special_remote_name_the_extra(
+    clone: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "annexremote", None)
+    with pytest.raises(BadUse, match=r"annexremote: is not installed(.|\n)*llm-trace-archive\[build\]"):
+        annex.setup(clone)
+    (tmp_path / "annexremote.py").write_text("raise ImportError\n")
+    ran = subprocess.run(
+        ["git-annex-remote-llm-traces"], input="", capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (ran.stdout, len(ran.stderr.splitlines())) == ("", 1)
+    assert "annexremote: is not installed" in ran.stderr and "llm-trace-archive[build]" in ran.stderr
+    assert ran.returncode != 0
+
+
 def test_run_by_hand_the_special_remote_says_who_runs_it() -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
@@ -371,7 +388,7 @@ def test_run_by_hand_the_special_remote_says_who_runs_it() -> None:
     os.close(ours)
     os.close(theirs)
     assert (ran.stdout, len(ran.stderr.splitlines())) == ("", 1)
-    assert "git-annex runs this" in ran.stderr
+    assert "only git-annex can run this program" in ran.stderr
     assert ran.returncode != 0
 
 
@@ -398,7 +415,7 @@ def test_progress_is_the_share_of_the_upstream_bytes_told_a_per_cent_at_a_time(p
     told: list[int] = []
     remote = Remote(SimpleNamespace(progress=told.append))
     remote.archive = Archive(published)
-    key, _ = links.keys(remote.archive)
+    key, _ = links.workloads_by_key(remote.archive)
     size = remote.archive.locked["demo/few"]["bytes"]
     workload = remote.workload(key)
     whole = workload.files[0].bytes or 0

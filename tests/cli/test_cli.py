@@ -136,7 +136,7 @@ def test_get_brings_what_is_locked_and_what_never_was(samples: Samples, tmp_path
     llm_traces("describe", cwd=clone, check=True)
     git("commit", "--quiet", "--all", "--message", "Not built", cwd=clone)
     done = llm_traces("get", "kavier", "--mirror", samples.mirror, cwd=clone)
-    assert (done.returncode, done.stdout) == (0, "3 here\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "3 workloads are here\n"), done.stderr
     assert all(Archive(clone).is_present(each) for each in Archive(clone).select(["kavier"]))
 
 
