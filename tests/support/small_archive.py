@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from llm_trace_archive.core import links
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.lock.build import build
 from llm_trace_archive.lock.describe import describe
@@ -85,13 +86,33 @@ def publish(
     return Archive(root), files
 
 
-def are_right(root: Path, names: tuple[str, ...] = ()) -> bool:
-    """Whether the content of all workloads of the lock, or of those named, is here with the lock's bytes."""
+def are_right(root: Path, names: Collection[str] | None = None) -> bool:
+    """Return whether the content of all locked workloads, or of those named, is here with the lock's bytes."""
     locked = Archive(root).locked
     return all(
         hashlib.sha256((root / locked[name]["path"]).read_bytes()).hexdigest() == locked[name]["hash"][7:]
-        for name in names or locked
+        for name in (locked if names is None else names)
     )
+
+
+def is_here(root: Path) -> set[str]:
+    """Return the names of the workloads whose content is here, after comparing it with the lock."""
+    archive = Archive(root)
+    here = [each for each in archive.select() if archive.is_present(each)]
+    assert are_right(root, [str(each) for each in here if str(each) in archive.locked])
+    return {each.name for each in here}
+
+
+def store(archive: Archive, name: str, content: bytes) -> Path:
+    """Store the right bytes of a locked workload as a build does, and return its path."""
+    locked = archive.locked[name]
+    file = archive.root / "made.part"
+    file.write_bytes(content)
+    try:
+        links.store(archive.root, locked["path"], file, locked["hash"].removeprefix("sha256:"), locked["bytes"])
+    finally:
+        file.unlink(missing_ok=True)
+    return archive.root / locked["path"]
 
 
 def leftovers(root: Path) -> list[str]:

@@ -42,7 +42,7 @@ def _blobs(git: Git, paths: list[str]) -> list[str]:
     """Return the texts of files of the branch, read by one process; "" for a file that does not exist."""
     if not paths:
         return []
-    output = git("cat-file", "--batch", given="".join(f"git-annex:{path}\n" for path in paths)).encode()
+    output = git("cat-file", "--batch", stdin="".join(f"git-annex:{path}\n" for path in paths)).encode()
     texts = []
     for _ in paths:
         head, _, output = output.partition(b"\n")

@@ -170,9 +170,9 @@ def _record(git: Git, archive: Archive) -> Iterator[str]:
     new = [f"{key} {REMOTE_UUID} 1\n" for key in served] + [f"{key} {here} 1\n" for key in present]
     if not new and not urls:
         return
-    git("annex", "setpresentkey", "--batch", given="".join(new))
+    git("annex", "setpresentkey", "--batch", stdin="".join(new))
     if urls:
-        git("annex", "registerurl", "--batch", given="".join(f"{key} {url}\n" for key, url in urls))
+        git("annex", "registerurl", "--batch", stdin="".join(f"{key} {url}\n" for key, url in urls))
     git("annex", "merge")  # the records would stay in the journal, which is never pushed
     counts = ((served, f"as available from {REMOTE}"), (present, "as present here"), (urls, "with a URL of a release"))
     yield from (f"recorded {len(each)} {'file' if len(each) == 1 else 'files'} {how}" for each, how in counts if each)

@@ -18,9 +18,9 @@ class Git:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def __call__(self, *args: str, given: str = "") -> str:
-        """Run git with `given` on stdin and return its stdout. Raises BadUse with its output if it fails."""
-        ran = self._run(args, os.environ | self.identity, given)
+    def __call__(self, *args: str, stdin: str = "") -> str:
+        """Run git with `stdin` and return its stdout. Raises BadUse with its output if it fails."""
+        ran = self._run(args, os.environ | self.identity, stdin)
         if ran.returncode:
             output = "\n".join(filter(None, (ran.stdout.strip(), ran.stderr.strip())))
             raise BadUse(f"git {' '.join(args[:2])}", f"failed in {self.root}", output=output)
@@ -55,12 +55,12 @@ class Git:
         return {f"GIT_{role}_{part}": author[part] for role in ("AUTHOR", "COMMITTER") for part in author}
 
     def _run(
-        self, args: tuple[str, ...], env: Mapping[str, str] | None = None, given: str = ""
+        self, args: tuple[str, ...], env: Mapping[str, str] | None = None, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         command = ["git", "-C", str(self.root), *args]
         try:
             return subprocess.run(
-                command, input=given, env=env, capture_output=True, encoding="utf-8", errors="replace"
+                command, input=stdin, env=env, capture_output=True, encoding="utf-8", errors="replace"
             )
         except FileNotFoundError:
             raise BadUse("git", "not found on PATH", next="install git") from None
