@@ -19,7 +19,7 @@ def test_get_reports_what_is_not_available_why_and_what_to_do_next(ready: Path, 
         get(archive, archive.select(["demo/one"]))
     text = str(caught.value)
     assert text.startswith("demo/one: content is not available\n")
-    assert "demo: one.csv " in text
+    assert "demo: one.csv is not available" in text
     assert f"mirror {unreachable}: no such folder" in text
     assert f"put the file at {unreachable}/demo/one.csv" in text
     assert text.splitlines()[-1].endswith("llm-traces get demo/one")
@@ -32,7 +32,7 @@ def test_the_reason_reaches_the_user_of_datalad_and_git_annex(
 ) -> None:
     ran = run(*command, "data/demo/one.parquet", cwd=ready, good=False)
     assert ran.returncode != 0
-    (line,) = [line for line in (ran.stdout + ran.stderr).splitlines() if "demo: one.csv " in line]
+    (line,) = [line for line in (ran.stdout + ran.stderr).splitlines() if "demo: one.csv is not available" in line]
     assert "tried: cache: not found; mirror " in line
     assert " | next: put the file at " in line
     assert "Traceback" not in ran.stdout + ran.stderr

@@ -68,6 +68,7 @@ def commit_news(clone: Path, text: str) -> None:
     (clone / "NEWS").write_text(text)
     git("add", "NEWS", cwd=clone)
     git("commit", "--quiet", "--message", "News", cwd=clone)
+    git("tag", text, cwd=clone)
 
 
 def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: None) -> None:
@@ -81,11 +82,12 @@ def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: Non
         "left out, not in the lock (llm-traces lock): 1 workload",
     ]
     clone_and_get(str(tree), tmp_path / "by-path")
-    commit_news(clone, "of the tree")
+    commit_news(clone, "third")
     with with_us():
         assert publish(Archive(clone), str(tree)) == printed.splitlines()
     git("pull", "--quiet", cwd=tmp_path / "by-path")
-    assert (tmp_path / "by-path/NEWS").read_text() == "of the tree"
+    assert git("tag", "--points-at", "HEAD", cwd=tmp_path / "by-path") == "third\n"
+    assert (tmp_path / "by-path/NEWS").read_text() == "third"
     clone_and_get(f"{served}/tree", tmp_path / "by-http")
     logs = git("cat-file", "blob", "git-annex:uuid.log", cwd=tree)
     assert str(tmp_path) not in logs and str(clone) not in logs, "a machine's folders were published"
@@ -102,6 +104,7 @@ def test_a_ria_store(clone: Path, tmp_path: Path, served: str, without_us: None)
     clone_and_get(f"ria+{served}/store#~llm-trace-archive", tmp_path / "by-http")
     git("clone", "--quiet", tmp_path / "store/alias/llm-trace-archive", "plain", cwd=tmp_path)
     assert (tmp_path / "plain/NEWS").read_text() == "second"
+    assert git("tag", "--points-at", "HEAD", cwd=tmp_path / "plain") == "second\n"
 
 
 @pytest.mark.parametrize(

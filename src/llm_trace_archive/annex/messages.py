@@ -37,7 +37,7 @@ def shorten(problem: Unavailable) -> Unavailable:
     git-annex runs several special remotes at a time, so a file in the cache keeps the reasons that were printed, by the
     process id of git-annex.
     """
-    # The reasons without the names of files: "cache: not there", "https://host: connection refused".
+    # The reasons without the names of files: "cache: not found", "https://host: connection refused".
     reasons = re.sub(r"(://[^/\s]+)/\S*(?=: )", r"\1", problem.details.get("tried", ""))
     line = f"{os.getppid()} {reasons!r}\n"
     path = cache_folder() / "printed-reasons"

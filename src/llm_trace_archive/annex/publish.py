@@ -92,9 +92,9 @@ def _to_store(git: Git, url: str, sibling: str, workloads: list[Workload]) -> st
     """Publish to a RIA store, and return the URL to clone from."""
     _datalad(git, "create-sibling-ria", "-s", sibling, "--alias", ALIAS, "--new-store-ok",
              "--existing", "reconfigure", url)  # fmt: skip
-    _datalad(git, "push", "--to", sibling, "--data", "nothing")
     _copy(git, f"{sibling}-storage", workloads)
-    _datalad(git, "push", "--to", sibling, "--data", "nothing")  # the new records
+    _datalad(git, "push", "--to", sibling, "--data", "nothing")  # the branch, and the records of the copies
+    git("push", "--quiet", sibling, "--tags")
     if url.startswith("ria+file:"):
         published = Git(Path(git.config(f"remote.{sibling}.url")))
         published("symbolic-ref", "HEAD", git("symbolic-ref", "HEAD").strip())

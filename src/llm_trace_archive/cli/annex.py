@@ -81,7 +81,7 @@ def publish(
     Only locked, redistributable workloads are published, to a folder that a web server can serve or to a RIA store of
     DataLad. Safe to run again.
 
-    Example: llm-traces publish /srv/www/llm-trace-archive
+    Example: llm-traces publish ~/public_html/llm-trace-archive
     """
     from ..annex.publish import publish as push
 
