@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llm_trace_archive.core import links
 from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.lock.build import build
 from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.sources import Sources
@@ -86,11 +87,11 @@ def publish(
     return Archive(root), files
 
 
-def are_right(root: Path, names: Collection[str] | None = None) -> bool:
-    """Return whether the content of all locked workloads, or of those named, is here with the lock's bytes."""
-    locked = Archive(root).locked
+def are_right(root: Path, names: Collection[str] | None = None, locked_in: Path | None = None) -> bool:
+    """Return whether all workloads, or those named, are present with the bytes of the lock (of another archive)."""
+    locked = Archive(locked_in or root).locked
     return all(
-        hashlib.sha256((root / locked[name]["path"]).read_bytes()).hexdigest() == locked[name]["hash"][7:]
+        hash_file(root / locked[name]["path"])[0] == locked[name]["hash"].removeprefix("sha256:")
         for name in (locked if names is None else names)
     )
 
