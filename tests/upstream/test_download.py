@@ -218,6 +218,13 @@ def test_a_proxy_of_the_environment_is_used(upstream: servers.Site, proxy: serve
     assert not any("Proxy-Authorization" in headers for _, headers in upstream.seen)
 
 
+def test_an_invalid_certificate(upstream: servers.Site, sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(Unavailable, match="invalid TLS certificate"):
+        sources.get(pinned(f"{upstream.url}/log.csv"))
+    assert not upstream.requests
+
+
 def test_this_machine_is_asked_without_a_proxy(site: servers.Site, proxy: servers.Site, sources: Sources) -> None:
     site.scripts["/log.csv"] = servers.plain(BODY)
     assert sources.get(pinned(f"{site.url}/log.csv")).read_bytes() == BODY

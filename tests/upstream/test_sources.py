@@ -347,6 +347,28 @@ def test_a_hub_without_a_token(sources, monkeypatch):
     assert_golden("fetch/hub-gated", str(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("RepositoryNotFoundError", "the Hub shows no such repository without a token"),
+        ("LocalEntryNotFoundError", "the Hub is unreachable, and the Hub's own cache does not have it"),
+        ("OfflineModeIsEnabled", r"the Hub refused it \(OfflineModeIsEnabled\)"),
+    ],
+)
+def test_errors_of_the_hub(sources, monkeypatch, error, message):
+    from huggingface_hub import errors
+
+    def fail(*_args, **_options):
+        kind = getattr(errors, error)
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    monkeypatch.setattr("llm_trace_archive.upstream.hub._is_reachable", lambda _: True)
+    with pytest.raises(Unavailable, match=message):
+        sources.get(pinned("hf://datasets/owner/chats@main/a.parquet"))
+    http.unreachable_hosts.clear()
+
+
 def test_a_pin_needs_no_size(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes(BODY)

@@ -94,17 +94,14 @@ def request(session: requests.Session, url: str, headers: dict[str, str], patien
             response = session.get(
                 url, headers=headers, timeout=timeout, stream=True, allow_redirects=False, proxies=choose_proxies(url)
             )
+            target = urljoin(url, response.headers["Location"]) if response.is_redirect else None
         except (requests.RequestException, HTTPError, ValueError) as error:  # ValueError: a malformed Location
             failure = translate_error(error, patience)
             failure.host = host
             raise failure from None
-        if not response.is_redirect:
+        if target is None:
             return response
         response.close()
-        try:
-            target = urljoin(url, response.headers["Location"])
-        except ValueError:
-            raise Failure("redirected to a malformed URL") from None
         require_https(target, url)
         url = target
     raise Failure(f"more than {REDIRECTS} redirects")
