@@ -13,6 +13,7 @@ from llm_trace_archive.annex.get import get
 from llm_trace_archive.annex.setup import setup
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
+from support.command import run_here
 from support.programs import BIN, git, llm_traces, run, with_package
 from support.servers import plain, site
 from support.small_archive import names_here, store
@@ -26,12 +27,14 @@ def test_datalad_gets_four_at_a_time_drops_and_gets_again(clone: Path) -> None:
         "added the special remote llm-traces",
         "recorded 4 files as available from llm-traces",
     ]
-    for _ in range(2):
-        assert names_here(clone) == set()
-        run("datalad", "get", "-J4", "data", cwd=clone)
-        assert names_here(clone) == EVERY
-        git("annex", "fsck", "--quiet", cwd=clone)
-        git("annex", "drop", "--quiet", "data", cwd=clone)
+    assert names_here(clone) == set()
+    run("datalad", "get", "-J4", "data", cwd=clone)
+    assert names_here(clone) == EVERY
+    git("annex", "fsck", "--quiet", cwd=clone)
+    run("datalad", "drop", "data", cwd=clone)
+    assert names_here(clone) == set()
+    run("datalad", "get", "data/demo/one.parquet", cwd=clone)
+    assert names_here(clone) == {"one"}
     assert "llm-traces build demo/one from http://127.0.0.1:9/one.csv" in git("annex", "whereis", "data", cwd=clone)
     assert git("status", "--short", cwd=clone) == ""
 
@@ -41,7 +44,8 @@ def test_a_mirror_url_is_requested_once_for_a_file_of_two_workloads(
 ) -> None:
     with site() as served:
         served.scripts["/up/demo/both.csv"] = plain((home / "mirror/demo/both.csv").read_bytes())
-        llm_traces("get", "demo/three", "demo/four", "--mirror", f"{served.url}/up", cwd=ready, check=True)
+        done = run_here("get", "demo/three", "demo/four", "--mirror", f"{served.url}/up", cwd=ready)
+        assert (done.returncode, done.stdout) == (0, "2 workloads are here\n"), done.stderr
         assert names_here(ready) == {"three", "four"}
         assert served.requests == {"/up/demo/both.csv": 1}
 
@@ -84,9 +88,9 @@ def test_a_worktree_shares_content_once_it_is_set_up(clone: Path, home: Path, tm
 
 
 def test_setup_and_get_work_in_a_subfolder(clone: Path) -> None:
-    llm_traces("setup", cwd=clone / "data", check=True)
+    assert run_here("setup", cwd=clone / "data").returncode == 0
     run("datalad", "get", "one.parquet", cwd=clone / "data/demo")
-    llm_traces("get", "demo/two", cwd=clone / "data/demo", check=True)
+    assert run_here("get", "demo/two", cwd=clone / "data/demo").returncode == 0
     assert names_here(clone) == {"one", "two"}
 
 
@@ -115,9 +119,9 @@ def test_a_bare_repository_hands_the_records_on(ready: Path, tmp_path: Path) -> 
     git("annex", "init", "--quiet", "--no-autoenable", cwd=tmp_path / "bare")
     run("datalad", "clone", tmp_path / "bare", "second", cwd=tmp_path)
     second = Archive(tmp_path / "second")
-    get(second, second.select())
-    assert names_here(second.root) == EVERY
-    refused = llm_traces("setup", cwd=tmp_path / "bare")
+    get(second, second.select(["demo/one", "demo/two"]))
+    assert names_here(second.root) == {"one", "two"}
+    refused = run_here("setup", cwd=tmp_path / "bare")
     assert refused.returncode == 2 and "not inside an archive" in refused.stderr
 
 
