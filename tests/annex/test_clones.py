@@ -13,9 +13,10 @@ from llm_trace_archive.annex.get import get
 from llm_trace_archive.annex.setup import setup
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
-from support.programs import BIN, git, llm_traces, run, with_us
+from support.command import run_here
+from support.programs import BIN, git, llm_traces, run, with_package
 from support.servers import plain, site
-from support.small_archive import is_here, store
+from support.small_archive import names_here, store
 
 EVERY = {"one", "two", "three", "four"}
 
@@ -26,12 +27,14 @@ def test_datalad_gets_four_at_a_time_drops_and_gets_again(clone: Path) -> None:
         "added the special remote llm-traces",
         "recorded 4 files as available from llm-traces",
     ]
-    for _ in range(2):
-        assert is_here(clone) == set()
-        run("datalad", "get", "-J4", "data", cwd=clone)
-        assert is_here(clone) == EVERY
-        git("annex", "fsck", "--quiet", cwd=clone)
-        git("annex", "drop", "--quiet", "data", cwd=clone)
+    assert names_here(clone) == set()
+    run("datalad", "get", "-J4", "data", cwd=clone)
+    assert names_here(clone) == EVERY
+    git("annex", "fsck", "--quiet", cwd=clone)
+    run("datalad", "drop", "data", cwd=clone)
+    assert names_here(clone) == set()
+    run("datalad", "get", "data/demo/one.parquet", cwd=clone)
+    assert names_here(clone) == {"one"}
     assert "llm-traces build demo/one from http://127.0.0.1:9/one.csv" in git("annex", "whereis", "data", cwd=clone)
     assert git("status", "--short", cwd=clone) == ""
 
@@ -41,8 +44,9 @@ def test_a_mirror_url_is_requested_once_for_a_file_of_two_workloads(
 ) -> None:
     with site() as served:
         served.scripts["/up/demo/both.csv"] = plain((home / "mirror/demo/both.csv").read_bytes())
-        llm_traces("get", "demo/three", "demo/four", "--mirror", f"{served.url}/up", cwd=ready, check=True)
-        assert is_here(ready) == {"three", "four"}
+        done = run_here("get", "demo/three", "demo/four", "--mirror", f"{served.url}/up", cwd=ready)
+        assert (done.returncode, done.stdout) == (0, "2 workloads are here\n"), done.stderr
+        assert names_here(ready) == {"three", "four"}
         assert served.requests == {"/up/demo/both.csv": 1}
 
 
@@ -56,19 +60,19 @@ def test_a_clone_of_a_set_up_clone_only_needs_its_remote_verified(ready: Path, t
         assert [line for line in done if "verified" not in line] == initialised
         assert setup(Archive(clone)) == []
         git("annex", "get", "--quiet", "data/demo/one.parquet", cwd=clone)
-        assert is_here(clone) == {"one"}
+        assert names_here(clone) == {"one"}
     assert git("rev-parse", "git-annex", cwd=ready) == before
 
 
-def test_the_package_is_installed_after_the_clone(ready: Path, tmp_path: Path, without_us: None) -> None:
+def test_the_package_is_installed_after_the_clone(ready: Path, tmp_path: Path, without_package: None) -> None:
     run("datalad", "clone", ready, "second", cwd=tmp_path)
     second = tmp_path / "second"
     assert run("datalad", "get", "data/demo/one.parquet", cwd=second, good=False).returncode
     refused = llm_traces("get", "demo/one", cwd=second)
     assert refused.returncode == 2 and "git-annex-remote-llm-traces: not found on PATH" in refused.stderr
-    with with_us():
+    with with_package():
         llm_traces("get", "demo/one", cwd=second, check=True)
-    assert is_here(second) == {"one"}
+    assert names_here(second) == {"one"}
 
 
 def test_a_worktree_shares_content_once_it_is_set_up(clone: Path, home: Path, tmp_path: Path) -> None:
@@ -79,15 +83,15 @@ def test_a_worktree_shares_content_once_it_is_set_up(clone: Path, home: Path, tm
         store(tree, "demo/one", content)
     get(tree, tree.select(["demo/two"]))
     store(tree, "demo/one", content)
-    assert is_here(tree.root) == is_here(clone) == {"one", "two"}
+    assert names_here(tree.root) == names_here(clone) == {"one", "two"}
     assert git("status", "--short", cwd=tree.root) == ""
 
 
 def test_setup_and_get_work_in_a_subfolder(clone: Path) -> None:
-    llm_traces("setup", cwd=clone / "data", check=True)
+    assert run_here("setup", cwd=clone / "data").returncode == 0
     run("datalad", "get", "one.parquet", cwd=clone / "data/demo")
-    llm_traces("get", "demo/two", cwd=clone / "data/demo", check=True)
-    assert is_here(clone) == {"one", "two"}
+    assert run_here("get", "demo/two", cwd=clone / "data/demo").returncode == 0
+    assert names_here(clone) == {"one", "two"}
 
 
 def test_a_subdataset_of_another_dataset(home: Path, environment: None, tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_a_subdataset_of_another_dataset(home: Path, environment: None, tmp_path
     traces = tmp_path / "super/inputs/traces"
     setup(Archive(traces))
     run("datalad", "get", "inputs/traces/data/demo/one.parquet", cwd=tmp_path / "super")
-    assert is_here(traces) == {"one"}
+    assert names_here(traces) == {"one"}
     assert git("status", "--short", cwd=tmp_path / "super") == ""
 
 
@@ -105,8 +109,9 @@ def test_a_submodule_of_plain_git(home: Path, environment: None, tmp_path: Path)
     allowed = ("-c", "protocol.file.allow=always")
     git(*allowed, "submodule", "--quiet", "add", f"{home}/published", "traces", cwd=tmp_path / "super")
     archive = Archive(tmp_path / "super/traces")
-    get(archive, archive.select(["demo/one"]))
-    assert is_here(archive.root) == {"one"}
+    for _ in range(2):
+        get(archive, archive.select(["demo/one"]))
+        assert names_here(archive.root) == {"one"}
 
 
 def test_a_bare_repository_hands_the_records_on(ready: Path, tmp_path: Path) -> None:
@@ -114,9 +119,9 @@ def test_a_bare_repository_hands_the_records_on(ready: Path, tmp_path: Path) -> 
     git("annex", "init", "--quiet", "--no-autoenable", cwd=tmp_path / "bare")
     run("datalad", "clone", tmp_path / "bare", "second", cwd=tmp_path)
     second = Archive(tmp_path / "second")
-    get(second, second.select())
-    assert is_here(second.root) == EVERY
-    refused = llm_traces("setup", cwd=tmp_path / "bare")
+    get(second, second.select(["demo/one", "demo/two"]))
+    assert names_here(second.root) == {"one", "two"}
+    refused = run_here("setup", cwd=tmp_path / "bare")
     assert refused.returncode == 2 and "not inside an archive" in refused.stderr
 
 
@@ -141,4 +146,4 @@ def test_a_read_only_clone_can_be_read_and_refuses_the_rest(ready: Path, home: P
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode | stat.S_IWUSR)
     git("annex", "get", "--quiet", "data/demo/three.parquet", cwd=ready)
-    assert is_here(ready) == {"one", "three"}
+    assert names_here(ready) == {"one", "three"}

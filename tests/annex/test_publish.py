@@ -15,7 +15,7 @@ from llm_trace_archive.annex.setup import setup
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
 from support import small_archive
-from support.programs import git, llm_traces, run, with_us
+from support.programs import git, llm_traces, run, with_package
 
 NAMES = ("few", "excluded", "absent", "new")
 
@@ -60,7 +60,7 @@ def clone_and_get(source: str, folder: Path) -> None:
     """Clone and get everything with DataLad; only what is redistributable, and was here, arrives."""
     run("datalad", "clone", source, folder, cwd=folder.parent)
     assert run("datalad", "get", "data", cwd=folder, good=False).returncode
-    assert small_archive.is_here(folder) == {"few"}
+    assert small_archive.names_here(folder) == {"few"}
     git("annex", "fsck", "--quiet", "data/demo/few.parquet", cwd=folder)
 
 
@@ -71,9 +71,9 @@ def commit_news(clone: Path, text: str) -> None:
     git("tag", text, cwd=clone)
 
 
-def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: None) -> None:
+def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_package: None) -> None:
     tree = tmp_path / "tree"
-    with with_us():
+    with with_package():
         printed = llm_traces("publish", tree, cwd=clone, check=True).stdout
     assert printed.splitlines() == [
         f"published 1 workload; next: datalad clone {tree}",
@@ -83,7 +83,7 @@ def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: Non
     ]
     clone_and_get(str(tree), tmp_path / "by-path")
     commit_news(clone, "third")
-    with with_us():
+    with with_package():
         assert publish(Archive(clone), str(tree)) == printed.splitlines()
     git("pull", "--quiet", cwd=tmp_path / "by-path")
     assert git("tag", "--points-at", "HEAD", cwd=tmp_path / "by-path") == "third\n"
@@ -93,11 +93,11 @@ def test_a_static_tree(clone: Path, tmp_path: Path, served: str, without_us: Non
     assert str(tmp_path) not in logs and str(clone) not in logs, "a machine's folders were published"
 
 
-def test_a_ria_store(clone: Path, tmp_path: Path, served: str, without_us: None) -> None:
+def test_a_ria_store(clone: Path, tmp_path: Path, served: str, without_package: None) -> None:
     store = f"ria+file://{tmp_path}/store"
     for text in ("first", "second"):
         commit_news(clone, text)
-        with with_us():
+        with with_package():
             first, *_ = publish(Archive(clone), store)
         assert first == f"published 1 workload; next: datalad clone {store}#~llm-trace-archive"
     clone_and_get(f"{store}#~llm-trace-archive", tmp_path / "by-file")
@@ -115,6 +115,14 @@ def test_other_targets_are_refused_and_nothing_changes(clone: Path, target: str)
     with pytest.raises(BadUse, match="is not a place to publish to"):
         publish(Archive(clone), target)
     assert git("status", "--short", cwd=clone) == "" and git("remote", cwd=clone) == before
+
+
+def test_a_detached_head_is_refused(clone: Path, tmp_path: Path) -> None:
+    git("checkout", "--quiet", "--detach", cwd=clone)
+    with pytest.raises(BadUse, match=r"is not on a branch(.|\n)*git switch main"):
+        publish(Archive(clone), str(tmp_path / "tree"))
+    git("switch", "--quiet", "main", cwd=clone)
+    assert not (tmp_path / "tree").exists()
 
 
 def test_a_folder_in_use_is_refused(clone: Path, tmp_path: Path) -> None:

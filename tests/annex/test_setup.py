@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from llm_trace_archive.annex.get import get
+from llm_trace_archive.annex.lock import lock
 from llm_trace_archive.annex.setup import REMOTE, REMOTE_UUID, setup
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
+from llm_trace_archive.upstream.sources import Sources
 from support.programs import git, run
-from support.small_archive import is_here, store
+from support.small_archive import names_here, store
 
 
 def refs(root: Path) -> str:
@@ -33,7 +35,7 @@ def test_a_remote_that_is_known_but_not_enabled_is_enabled(ready: Path, tmp_path
     git("annex", "init", "--quiet", "--no-autoenable", cwd=second)
     assert setup(Archive(second))[0] == "enabled the special remote llm-traces"
     git("annex", "get", "--quiet", "data/demo/one.parquet", cwd=second)
-    assert is_here(second) == {"one"}
+    assert names_here(second) == {"one"}
 
 
 def test_two_clones_that_were_set_up_independently_share_one_remote(ready: Path, clone: Path) -> None:
@@ -43,12 +45,12 @@ def test_two_clones_that_were_set_up_independently_share_one_remote(ready: Path,
     git("annex", "merge", "--quiet", cwd=clone)
     assert setup(Archive(clone)) == []
     git("annex", "get", "--quiet", "data/demo/one.parquet", cwd=clone)
-    assert is_here(clone) == {"one"}
+    assert names_here(clone) == {"one"}
 
 
 def test_without_setup_datalad_gets_nothing_and_prints_nothing(clone: Path) -> None:
     assert run("datalad", "get", "data/demo", cwd=clone).stdout == ""
-    assert is_here(clone) == set()
+    assert names_here(clone) == set()
 
 
 def test_content_that_was_stored_before_setup_is_recorded(clone: Path, home: Path) -> None:
@@ -114,10 +116,12 @@ def test_missing_and_old_programs_are_named(clone: Path, monkeypatch: pytest.Mon
         setup(archive)
 
 
-def test_outside_a_git_repository_setup_refuses(home: Path, tmp_path: Path) -> None:
+def test_outside_a_git_repository_setup_and_lock_refuse(home: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "published", tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns(".git"))
     with pytest.raises(BadUse, match="is not a git repository"):
         setup(Archive(tmp_path / "copy"))
+    with pytest.raises(BadUse, match="is not a git repository"):
+        lock(Archive(tmp_path / "copy"), [], Sources(cache=tmp_path))
     assert not (tmp_path / "copy" / ".git").exists()
 
 
@@ -129,6 +133,6 @@ def test_a_machine_without_an_identity(clone: Path, monkeypatch: pytest.MonkeyPa
     assert setup(archive)[-1].startswith("note: git has no user.name")
     assert setup(archive) == []
     get(archive, archive.select(["demo/one"]))
-    assert is_here(clone) == {"one"}
+    assert names_here(clone) == {"one"}
     assert "user." not in git("config", "--local", "--list", cwd=clone)
     assert empty.read_text() == "[user]\n\tuseConfigOnly = true\n"

@@ -9,6 +9,9 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+from annexremote import RemoteError
+
 from llm_trace_archive.annex.remote import Remote
 from llm_trace_archive.annex.setup import REMOTE, REMOTE_UUID, setup
 from llm_trace_archive.core import links
@@ -87,6 +90,16 @@ def test_outside_a_repository_it_answers_with_the_reason(tmp_path: Path) -> None
     ran = subprocess.run([PROGRAM], input="CHECKPRESENT key\n", cwd=tmp_path, capture_output=True, text=True)
     assert "CHECKPRESENT-UNKNOWN key" in ran.stdout and "is not in the working tree of a git" in ran.stdout
     assert ran.stderr == ""
+
+
+def test_a_bug_is_an_answer_that_asks_for_a_report(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Remote(SimpleNamespace())
+    remote.archive = Archive(home / "published")
+    monkeypatch.setattr(links, "workloads_by_key", lambda archive: 1 / 0)
+    with pytest.raises(
+        RemoteError, match=r"key: llm-traces failed \| reason: ZeroDivisionError.* \| next: report this"
+    ):
+        remote.checkpresent("key")
 
 
 def test_progress_is_the_share_of_upstream_bytes_reported_once_per_cent(home: Path) -> None:

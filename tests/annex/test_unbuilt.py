@@ -18,7 +18,8 @@ from llm_trace_archive.annex.messages import SAME_REASONS
 from llm_trace_archive.annex.setup import REMOTE, setup
 from llm_trace_archive.core import links
 from llm_trace_archive.core.archive import Archive
-from support.programs import OLD_ANNEX, git, llm_traces, run
+from support.command import run_here
+from support.programs import OLD_ANNEX, git, run
 from support.servers import Site, failing, plain, site
 from support.small_archive import are_right, publish
 
@@ -88,7 +89,7 @@ def test_datalad_get_builds_the_bytes_that_a_build_makes(clone: Path) -> None:
     content = many.read_bytes()
     annex("drop", "--quiet", "data", cwd=clone)
     assert not many.exists()
-    llm_traces("build", "demo/many", cwd=clone, check=True)
+    assert run_here("build", "demo/many", cwd=clone).returncode == 0
     assert many.read_bytes() == content
 
 
@@ -96,7 +97,7 @@ def test_lock_commits_links_and_lock_and_nothing_else(clone: Path) -> None:
     annex("get", "--quiet", MANY, cwd=clone)
     (clone / "own.txt").write_text("mine")
     git("add", "own.txt", cwd=clone)
-    done = llm_traces("lock", "demo/many", cwd=clone)
+    done = run_here("lock", "demo/many", cwd=clone)
     assert (done.returncode, done.stdout) == (0, "committed: demo/many\n"), done.stderr
     committed = git("show", "--name-only", "--format=%s", cwd=clone).split()
     assert committed == ["Lock", "demo/many", "README.md", MANY, "datapackage.json"]
@@ -106,7 +107,7 @@ def test_lock_commits_links_and_lock_and_nothing_else(clone: Path) -> None:
     assert are_right(clone, ["demo/many"])
     assert "VURL" not in annex("unused", cwd=clone)
     annex("fsck", "--quiet", MANY, cwd=clone)
-    again = llm_traces("lock", "demo/many", cwd=clone)
+    again = run_here("lock", "demo/many", cwd=clone)
     assert again.stdout == "nothing to do: all are locked and committed\n"
     annex("drop", "--quiet", MANY, cwd=clone)
     annex("get", "--quiet", MANY, cwd=clone)
@@ -116,10 +117,10 @@ def test_lock_commits_links_and_lock_and_nothing_else(clone: Path) -> None:
 def test_lock_needs_no_upstream_where_the_table_is_here(clone: Path, tmp_path: Path) -> None:
     annex("get", "--quiet", MANY, cwd=clone)
     shutil.rmtree(tmp_path / "cache")
-    done = llm_traces("lock", "demo/many", "--offline", cwd=clone)
+    done = run_here("lock", "demo/many", "--offline", cwd=clone)
     assert done.returncode == 0, done.stderr
     assert are_right(clone, ["demo/many"])
-    refused = llm_traces("lock", "demo/huge", "--offline", cwd=clone)
+    refused = run_here("lock", "demo/huge", "--offline", cwd=clone)
     assert refused.returncode == 1 and "demo: huge.csv is not available" in refused.stderr
     assert git("log", "--format=%s", cwd=clone) == "Lock demo/many\nPublish\n"
 
@@ -186,15 +187,15 @@ def test_offline_the_reasons_are_printed_once_with_the_way_to_give_a_mirror(
 
 def test_validate_checks_what_is_not_locked(clone: Path) -> None:
     annex("get", "--quiet", MANY, cwd=clone)
-    done = llm_traces("validate", "--deep", "demo/many", cwd=clone)
+    done = run_here("validate", "--deep", "demo/many", cwd=clone)
     assert done.returncode == 0, done.stdout
     assert "rows: expected 4,000, found 4,000" in done.stdout and "rebuilt from the upstream" in done.stdout
-    (line,) = [line for line in llm_traces("list", cwd=clone).stdout.splitlines() if "many" in line]
+    (line,) = [line for line in run_here("list", cwd=clone).stdout.splitlines() if "many" in line]
     assert line.endswith("here, not in the lock")
     path = (clone / MANY).resolve()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.chmod(0o644)
     path.write_bytes(content)
-    found = llm_traces("validate", "demo/many", cwd=clone)
+    found = run_here("validate", "demo/many", cwd=clone)
     assert found.returncode == 1 and "pages of " in found.stdout

@@ -1,4 +1,4 @@
-"""A small archive as it is published, its upstream at any URL: for tests that run whole programs many times."""
+"""A small archive with its upstream at any URL, for tests that run whole programs many times."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ expect = { rows = %d }
 
 
 def upstream(rows: int) -> bytes:
-    """A CSV file that does not compress well, so that there is something to fetch."""
+    """Return a CSV file that does not compress well, so that there is something to fetch."""
     rng = random.Random(rows)
     return b"at,in\n" + b"".join(b"%d,%d\n" % (row, rng.randrange(10**6)) for row in range(rows))
 
@@ -54,10 +54,12 @@ def upstream(rows: int) -> bytes:
 def publish(
     home: Path, url: str, workloads: dict[str, tuple[str, int]], unbuilt: Collection[str] = ()
 ) -> tuple[Archive, dict[str, bytes]]:
-    """Build and commit `home/published`, the main branch only; returns it and its upstream files by name.
+    """Build and commit the archive `home/published`, and return it and its upstream files by name.
 
-    workloads  name of the workload: name of its upstream file below `url`, and that file's rows
-    unbuilt    the names of those that only have a recipe
+    It has main only. `home/mirror` is a mirror of the upstream.
+
+    workloads  for each name: the name of its upstream file below `url`, and that file's number of rows
+    unbuilt    names of workloads that only have a recipe
     """
     root = home / "published"
     root.mkdir(parents=True)
@@ -96,7 +98,7 @@ def are_right(root: Path, names: Collection[str] | None = None, locked_in: Path 
     )
 
 
-def is_here(root: Path) -> set[str]:
+def names_here(root: Path) -> set[str]:
     """Return the names of the workloads whose content is here, after comparing it with the lock."""
     archive = Archive(root)
     here = [each for each in archive.select() if archive.is_present(each)]
@@ -117,6 +119,6 @@ def store(archive: Archive, name: str, content: bytes) -> Path:
 
 
 def leftovers(root: Path) -> list[str]:
-    """Files of ours in the clone that no commit and no content accounts for."""
+    """Return files in the clone that are neither committed nor content, as git and git-annex see it."""
     strays = [path for path in root.rglob("*.part*") if ".git/annex/objects" not in str(path)]
     return [str(path.relative_to(root)) for path in strays] + git("status", "--porcelain", cwd=root).splitlines()
