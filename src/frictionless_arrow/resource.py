@@ -95,7 +95,7 @@ class ByColumn(Resource):
     ) -> Report:
         from .row_check import RowCheck
 
-        found: list[Error] = []
+        reported: list[Error] = []
         warnings: list[str] = []
         is_partial = False
         if self.hash and helpers.parse_resource_hash_v1(self.hash)[0] not in ("md5", "sha256"):
@@ -114,7 +114,7 @@ class ByColumn(Resource):
                     if error.type == "check-error":
                         checks.remove(check)
                     if checklist.match(error):
-                        found.append(error)
+                        reported.append(error)
             stream = row_check.stream()
             position = 0
             while True:
@@ -124,16 +124,16 @@ class ByColumn(Resource):
                     position = row_check.scanned
                     break
                 except FrictionlessException as exception:
-                    found.append(exception.error)
+                    reported.append(exception.error)
                     continue
                 for check in checks:
-                    found.extend(error for error in check.validate_row(row) if checklist.match(error))
+                    reported.extend(error for error in check.validate_row(row) if checklist.match(error))
                 if on_row:
                     on_row(row)
                 if limit_rows and position >= limit_rows:
                     break
-                if limit and len(found) >= limit:
-                    found = found[:limit]
+                if limit and len(reported) >= limit:
+                    reported = reported[:limit]
                     warnings.append(f"reached error limit: {limit}")
                     is_partial = True
                     break
@@ -143,9 +143,9 @@ class ByColumn(Resource):
             rows.stats.rows = position
             if not is_partial:
                 for check in checks:
-                    found.extend(error for error in check.validate_end() if checklist.match(error))
+                    reported.extend(error for error in check.validate_end() if checklist.match(error))
             self.stats = rows.stats
-            return _report(self, timer, labels=rows.labels, errors=found, warnings=warnings)
+            return _report(self, timer, labels=rows.labels, errors=reported, warnings=warnings)
 
     def _wrong_bytes(self, path: Path, checklist: Checklist) -> list[Error]:
         """Return errors if bytes or hash of a file that can't be read as a table are not those of the descriptor."""
@@ -153,9 +153,9 @@ class ByColumn(Resource):
             return []
         file = FileResource(path=self.path, basepath=self.basepath, hash=self.hash, bytes=self.bytes)
         picked = Checklist(pick_errors=checklist.pick_errors, skip_errors=checklist.skip_errors)
-        found: list[Error] = file.validate(picked).task.errors
+        reported: list[Error] = file.validate(picked).task.errors
         self.stats = file.stats
-        return found
+        return reported
 
     def _read_bytes(self, rows: Rows) -> None:
         """Count and hash the bytes if the descriptor has their number or hash."""

@@ -25,7 +25,7 @@ def write_json(path: Path, results: Results, version: str) -> None:
 
 def count(results: Results) -> int:
     """Return the number of findings: results that do not hold."""
-    return sum(not each.holds for found in results.values() for each in found)
+    return sum(not each.holds for each in itertools.chain(*results.values()))
 
 
 def as_json(results: Results) -> list[dict[str, Any]]:
@@ -33,17 +33,17 @@ def as_json(results: Results) -> list[dict[str, Any]]:
     return [
         {"subject": subject, **asdict(each), "rows": [{"row": row, "value": value} for row, value in each.rows],
          "holds": each.holds}
-        for subject, found in results.items() for each in found
+        for subject, of_subject in results.items() for each in of_subject
     ]  # fmt: skip
 
 
 def write_junit(path: Path, results: Results) -> None:
     """Write a test suite for each subject, a test case for each result. Raises BadUse if the file can't be written."""
     suites = ElementTree.Element("testsuites", name="llm-traces validate")
-    for subject, found in results.items():
-        failures = str(sum(not each.holds for each in found))
-        suite = ElementTree.SubElement(suites, "testsuite", name=subject, tests=str(len(found)), failures=failures)
-        for each in found:
+    for subject, of_subject in results.items():
+        failures = str(sum(not each.holds for each in of_subject))
+        suite = ElementTree.SubElement(suites, "testsuite", name=subject, tests=str(len(of_subject)), failures=failures)
+        for each in of_subject:
             case = ElementTree.SubElement(suite, "testcase", classname=f"{subject}.{each.check}", name=each.name)
             if not each.holds:
                 ElementTree.SubElement(case, "failure", message=str(each))
@@ -53,9 +53,9 @@ def write_junit(path: Path, results: Results) -> None:
 def result_lines(subject: str, results: Iterable[Result]) -> Iterator[str]:
     """Yield one line for each figure and each finding; other checks that hold are counted."""
     yield f"\n{subject}"
-    for family, found in itertools.groupby(results, key=lambda each: each.check):
+    for family, of_family in itertools.groupby(results, key=lambda each: each.check):
         held = 0
-        for result in found:
+        for result in of_family:
             held += result.holds
             if family in FIGURES or not result.holds:
                 yield f"  {'ok     ' if result.holds else 'DIFFERS'}  {family:<12}  {result}"
