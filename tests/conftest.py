@@ -91,8 +91,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 
 
 @pytest.fixture
-def without_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A PATH with DataLad and git-annex as they come, our programs not on it: a user who has not installed us."""
+def without_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A PATH with DataLad and git-annex but not our programs: that of a user without this package."""
     folder = tmp_path / "stock"
     folder.mkdir()
     for program in BIN.iterdir():

@@ -1,4 +1,4 @@
-"""The hook frictionless calls; `FRICTIONLESS_ARROW=off` in the environment leaves everything to stock frictionless."""
+"""The hooks that frictionless calls; with `FRICTIONLESS_ARROW=off` in the environment, they change nothing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .resource import ParquetFile, ParquetTable
 
 
 class ArrowPlugin(Plugin):
-    """Takes over `validate` of file and table resources; those that are not local Parquet files are passed on."""
+    """Replaces `validate` of file and table resources, which leaves all but local Parquet files to frictionless."""
 
     def select_resource_class(self, type: str | None = None, *, datatype: str | None = None) -> Any:
-        """The resource class for a type, or None where frictionless's own serves."""
+        """Return the resource class for a type, or None for frictionless's own."""
         if os.environ.get("FRICTIONLESS_ARROW") == "off":
             return None
         return {"file": ParquetFile, "table": ParquetTable}.get(datatype or type or "")
 
     def create_parser(self, resource: Resource) -> Parser | None:
-        """A parser for the rows the judge reads; everybody else keeps frictionless's own."""
-        from .judge import ArrowParser, Rows
+        """Return the parser of the row check's tables, or None for frictionless's own."""
+        from .row_check import ArrowParser, Rows
 
         return ArrowParser(resource) if isinstance(resource, Rows) else None

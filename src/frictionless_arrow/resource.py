@@ -1,4 +1,4 @@
-"""Which resources are validated by columns, and what their report says: the same as stock frictionless would."""
+"""Which resources are validated by columns, and their reports, which are those of stock frictionless."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from frictionless.resources import FileResource, TableResource
 if TYPE_CHECKING:
     from frictionless import Error
 
-    from .judge import Rows
+    from .row_check import Rows
     from .source import Source
 
 CHUNK = 2**20
@@ -24,7 +24,7 @@ log = logging.getLogger("frictionless_arrow")
 
 
 class ByColumn(Resource):
-    """What file and table resources have in common: a local Parquet file is validated by columns."""
+    """A resource that is validated by columns if it is a local Parquet file."""
 
     def validate(
         self,
@@ -51,13 +51,13 @@ class ByColumn(Resource):
                 except FrictionlessException as exception:
                     return _report(self, timer, errors=[*exception.to_errors(), *self._wrong_bytes(path, checklist)])
             if _annexed(path) and "trace" in self.custom and "workload" in self.custom:
-                return self._absent(timer)
+                return self._report_absent(timer)
         except FrictionlessException as exception:
             return _report(self, timer, errors=exception.to_errors())
         return super().validate(checklist, limit_errors=limit_errors, **options)
 
     def open_source(self) -> Source | None:
-        """The Parquet file, or None if this is none that is read by columns."""
+        """Return the open Parquet file, or None if the resource is not read by columns."""
         return _open(self._safe_path()) if self._is_ours() else None
 
     def _is_ours(self) -> bool:
@@ -71,9 +71,9 @@ class ByColumn(Resource):
         )
 
     def _safe_path(self) -> Path:
-        """The path, unless it is a link out of the package other than into the annex of the package's repository."""
+        """Return the path. Raises FrictionlessException for a link out of the package that is not to its annex."""
         path = Path(str(self.normpath).removeprefix("file://"))
-        # The folder of a package in the current one is not told, and a worker of `--parallel` not that it is a package.
+        # A package in the current folder has no `basepath`, and a worker of `--parallel` knows no `package` either.
         package = self.basepath or ("" if self.package or parent_process() else None)
         if system.trusted or package is None or path.resolve().is_relative_to(Path(package).resolve()):
             return path
@@ -83,8 +83,8 @@ class ByColumn(Resource):
             raise FrictionlessException(errors.ResourceError(note=note))
         return path
 
-    def _absent(self, timer: Any) -> Report:
-        """Valid, for nothing that is here is wrong; and said aloud, for nothing was checked."""
+    def _report_absent(self, timer: Any) -> Report:
+        """Return a valid report with a warning, which is logged as well: nothing is wrong, but nothing was checked."""
         get = f"llm-traces get {self.custom['trace']}/{self.custom['workload']}"
         warning = f"nothing was checked: the content of {self.path} is not here; get it with: {get}"
         log.warning("%s: %s", self.name, warning)
@@ -93,20 +93,20 @@ class ByColumn(Resource):
     def _validate(
         self, path: Path, timer: Any, checklist: Checklist, on_row: Any, limit_rows: int | None, limit: int
     ) -> Report:
-        from .judge import Judge
+        from .row_check import RowCheck
 
-        found: list[Error] = []
+        reported: list[Error] = []
         warnings: list[str] = []
-        partial = False
+        is_partial = False
         if self.hash and helpers.parse_resource_hash_v1(self.hash)[0] not in ("md5", "sha256"):
             warnings.append("hash is ignored; supported algorithms: md5/sha256")
-        if not path.is_file():  # to open a pipe would be to wait
+        if not path.is_file():  # opening a pipe would wait for its writer
             raise FrictionlessException(errors.SourceError(note=f'path "{self.path}" is not a file'))
         source = _open(path)
         if not source.labels:
             raise FrictionlessException(errors.SourceError(note="the source is empty"))
-        judge = Judge(self, source, limit_rows, everything=bool(on_row or checklist.checks))
-        with judge.rows as rows:
+        row_check = RowCheck(self, source, limit_rows, everything=bool(on_row or checklist.checks))
+        with row_check.rows as rows:
             self._read_bytes(rows)
             checks = checklist.connect(rows)
             for check in list(checks):
@@ -114,51 +114,51 @@ class ByColumn(Resource):
                     if error.type == "check-error":
                         checks.remove(check)
                     if checklist.match(error):
-                        found.append(error)
-            stream = judge.stream()
+                        reported.append(error)
+            stream = row_check.stream()
             position = 0
             while True:
                 try:
                     position, row = next(stream)
                 except StopIteration:
-                    position = judge.scanned
+                    position = row_check.scanned
                     break
                 except FrictionlessException as exception:
-                    found.append(exception.error)
+                    reported.append(exception.error)
                     continue
                 for check in checks:
-                    found.extend(error for error in check.validate_row(row) if checklist.match(error))
+                    reported.extend(error for error in check.validate_row(row) if checklist.match(error))
                 if on_row:
                     on_row(row)
                 if limit_rows and position >= limit_rows:
                     break
-                if limit and len(found) >= limit:
-                    found = found[:limit]
+                if limit and len(reported) >= limit:
+                    reported = reported[:limit]
                     warnings.append(f"reached error limit: {limit}")
-                    partial = True
+                    is_partial = True
                     break
-            if limit_rows and position >= limit_rows and not partial:
+            if limit_rows and position >= limit_rows and not is_partial:
                 warnings.append(f"reached row limit: {limit_rows}")
-                partial = True
+                is_partial = True
             rows.stats.rows = position
-            if not partial:
+            if not is_partial:
                 for check in checks:
-                    found.extend(error for error in check.validate_end() if checklist.match(error))
+                    reported.extend(error for error in check.validate_end() if checklist.match(error))
             self.stats = rows.stats
-            return _report(self, timer, labels=rows.labels, errors=found, warnings=warnings)
+            return _report(self, timer, labels=rows.labels, errors=reported, warnings=warnings)
 
     def _wrong_bytes(self, path: Path, checklist: Checklist) -> list[Error]:
-        """Of a file that can't be read as a table: whether it is at least the file that the descriptor means."""
+        """Return errors if bytes or hash of a file that can't be read as a table are not those of the descriptor."""
         if (self.hash is None and self.bytes is None) or not path.is_file():
             return []
         file = FileResource(path=self.path, basepath=self.basepath, hash=self.hash, bytes=self.bytes)
         picked = Checklist(pick_errors=checklist.pick_errors, skip_errors=checklist.skip_errors)
-        found: list[Error] = file.validate(picked).task.errors
+        reported: list[Error] = file.validate(picked).task.errors
         self.stats = file.stats
-        return found
+        return reported
 
     def _read_bytes(self, rows: Rows) -> None:
-        """Count and hash the bytes if the descriptor says what they should be."""
+        """Count and hash the bytes if the descriptor has their number or hash."""
         if self.hash is None and self.bytes is None:
             return
         with FileResource(path=self.path, basepath=self.basepath) as file:
@@ -168,21 +168,21 @@ class ByColumn(Resource):
 
 
 class ParquetFile(ByColumn, FileResource):
-    """A file resource; with a Parquet file and a schema, the schema is checked as well as bytes and hash."""
+    """A file resource; if it is a Parquet file with a schema, the schema is checked too."""
 
     type = "file"
     datatype = "file"
 
 
 class ParquetTable(ByColumn, TableResource):
-    """A table resource; a Parquet table is checked without pandas, and its bytes and hash are checked too."""
+    """A table resource; if it is a Parquet file, it is checked without pandas, bytes and hash too."""
 
     type = "table"
     datatype = "table"
 
 
-def _report(resource: Resource, timer: Any, **said: Any) -> Report:
-    report: Report = Report.from_validation_task(resource, time=timer.time, **said)
+def _report(resource: Resource, timer: Any, **parts: Any) -> Report:
+    report: Report = Report.from_validation_task(resource, time=timer.time, **parts)
     return report
 
 
@@ -196,7 +196,7 @@ def _open(path: Path) -> Source:
 
 
 def _annexed(path: Path) -> Path | None:
-    """The folder of the annex a link leads into, if it is that of the repository the link is in."""
+    """Return the `.git` folder whose annex a link points into, if it is that of the link's own repository."""
     if not path.is_symlink():
         return None
     folder = path.absolute().parent

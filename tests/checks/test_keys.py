@@ -1,8 +1,7 @@
-"""Keys, references and the relations between rows: each fault with its first rows, however small the shares."""
+"""Keys, references and relations between rows: each fault is a finding with its first rows."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_trace_archive.checks import keys as module
-from llm_trace_archive.checks.keys import keys, repeats, unmatched
-from llm_trace_archive.checks.relations import relations
+from llm_trace_archive.checks.keys import check_keys, find_repeats, find_unmatched
+from llm_trace_archive.checks.relations import check_relations
 from llm_trace_archive.checks.result import Result
+from llm_trace_archive.columns import keys as engine
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.recipe import Workload
 from llm_trace_archive.core.table import Table
+from llm_trace_archive.lock.validate import validate
 from support.programs import Samples, llm_traces
 
 
-def written(path: Path, columns: dict[str, Any], rows_a_group: int = 3) -> Table:
+def write(path: Path, columns: dict[str, Any], rows_a_group: int = 3) -> Table:
     pq.write_table(pa.table(columns), path, row_group_size=rows_a_group)
     return Table(path)
 
 
 def relation(name: str, path: Path, columns: dict[str, Any]) -> Result:
-    (found,) = relations([name], written(path, columns), {}, "by hand")
+    (found,) = check_relations([name], write(path, columns), {}, "by hand")
     return found
 
 
@@ -71,7 +71,7 @@ def test_turns_hold_where_a_plain_count_says_so(tmp_path_factory: Any, rows: lis
         by_session.setdefault(session, []).append(turn)
     right = all(sorted(each) == list(range(1, len(each) + 1)) for each in by_session.values())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "ROWS", share)
+        patch.setattr(engine, "KEYS_AT_ONCE", share)
         assert turns(tmp_path_factory.getbasetemp() / "turns.parquet", rows).holds == right
 
 
@@ -102,12 +102,12 @@ def test_parents_stand_before(tmp_path: Path, rows: list[tuple[int, int, str]], 
 
 @pytest.mark.parametrize("share", [1, 2, 100])
 def test_repeats_and_unmatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: int) -> None:
-    monkeypatch.setattr(module, "ROWS", share)
+    monkeypatch.setattr(engine, "KEYS_AT_ONCE", share)
 
     def rows(parts: Any) -> list[int]:
         return sorted(int(row) for part in parts for row in part)
 
-    table = written(
+    table = write(
         tmp_path / "t.parquet",
         {
             "number": pa.array([1, 2, 1, None, None, 3, 1], pa.int32()),
@@ -115,12 +115,12 @@ def test_repeats_and_unmatched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             "lists": pa.array([[1], [], None, [1, 7], [7, 8], [2], [3]], pa.list_(pa.int64())),
         },
     )
-    other = written(tmp_path / "o.parquet", {"id": pa.array([3, 1, 2, 2]), "name": ["b", "a", "x", "y"]})
-    assert rows(repeats(table, ["number"])) == [2, 6]
-    assert rows(repeats(table, ["text", "number"])) == [2]
-    assert rows(unmatched(table, ["lists"], other, ["id"])) == [3, 4, *([4] if share == 1 else [])]
-    assert rows(unmatched(table, ["number", "text"], other, ["id", "name"])) == [1, 3, 5, 6]
-    assert rows(unmatched(table, ["number"], other, ["id"])) == []
+    other = write(tmp_path / "o.parquet", {"id": pa.array([3, 1, 2, 2]), "name": ["b", "a", "x", "y"]})
+    assert rows(find_repeats(table, ["number"])) == [2, 6]
+    assert rows(find_repeats(table, ["text", "number"])) == [2]
+    assert rows(find_unmatched(table, ["lists"], other, ["id"])) == [3, 4, *([4] if share == 1 else [])]
+    assert rows(find_unmatched(table, ["number", "text"], other, ["id", "name"])) == [1, 3, 5, 6]
+    assert rows(find_unmatched(table, ["number"], other, ["id"])) == []
 
 
 SCHEMA = {
@@ -147,7 +147,7 @@ def test_keys_of_a_table_schema(empty_archive: Archive, columns: dict[str, Any],
     workload = Workload("t", "w", "T", "csv", "request", (), {}, {}, (), ())
     path = empty_archive.root / workload.path
     path.parent.mkdir(parents=True)
-    every = list(keys(empty_archive, workload, SCHEMA, written(path, columns)))
+    every = list(check_keys(empty_archive, workload, SCHEMA, write(path, columns)))
     assert len(every) == 3
     assert {each.column: each.rows[0][0] for each in every if not each.holds} == broken
 
@@ -158,13 +158,13 @@ def test_a_foreign_key_to_nowhere_is_a_finding(empty_archive: Archive) -> None:
     path.parent.mkdir(parents=True)
     reference = {"fields": ["parent"], "reference": {"resource": "nowhere", "fields": ["x"]}}
     schema = SCHEMA | {"foreignKeys": [reference]}
-    table = written(path, {"request_id": [0], "name": ["a"], "parent": [0]})
-    assert [each.found for each in keys(empty_archive, workload, schema, table) if not each.holds] == [
+    table = write(path, {"request_id": [0], "name": ["a"], "parent": [0]})
+    assert [each.found for each in check_keys(empty_archive, workload, schema, table) if not each.holds] == [
         "no such resource"
     ]
 
 
-def edited(path: Path, column: str, row: int, change: Callable[[Any], Any]) -> None:
+def edit(path: Path, column: str, row: int, change: Callable[[Any], Any]) -> None:
     table = pq.read_table(path)
     values = table.column(column).to_pylist()
     values[row] = change(values[row])
@@ -194,31 +194,32 @@ def built(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("name", "column", "change"), FAULTS)
 def test_planted_faults_in_the_look_alikes_name_column_and_row(
-    built: Path, tmp_path: Path, name: str, column: str, change: Callable[[Any], Any]
+    built: Path, name: str, column: str, change: Callable[[Any], Any]
 ) -> None:
-    path = built / f"data/{name}.parquet"
+    archive = Archive(built)
+    (workload,) = archive.select([name])
+    path = built / workload.path
     content, link = path.read_bytes(), path.readlink()
     try:
-        edited(path, column, 9, change)
-        done = llm_traces("validate", name, "--json", tmp_path / "v.json", cwd=built)
-        assert done.returncode == 1, done.stdout + done.stderr
-        told = json.loads((tmp_path / "v.json").read_text())["results"]
-        found = [each for each in told if each["check"] in ("keys", "relations") and not each["holds"]]
-        assert [each["column"] for each in found] == [column] and 9 in [row["row"] for row in found[0]["rows"]]
+        edit(path, column, 9, change)
+        with Table(path) as table:
+            results = list(validate(archive, workload, table))
+        (found,) = [each for each in results if each.check in ("keys", "relations") and not each.holds]
+        assert found.column == column and 9 in [row for row, _ in found.rows]
     finally:
         path.unlink()
         path.symlink_to(link)
         assert path.read_bytes() == content
 
 
-def test_a_reference_to_what_is_not_here_is_not_checked(built: Path) -> None:
+def test_a_reference_to_missing_content_is_not_checked(built: Path) -> None:
     archive = Archive(built)
     (workload,) = archive.select(["ragpulse/requests"])
     table = Table(built / workload.path)
     schema = archive.schema(workload)
-    assert len(list(keys(archive, workload, schema, table))) == 6
+    assert len(list(check_keys(archive, workload, schema, table))) == 6
     path = built / "data/ragpulse/components.parquet"
     link = path.readlink()
     path.unlink()
-    assert len(list(keys(archive, workload, schema, table))) == 1
+    assert len(list(check_keys(archive, workload, schema, table))) == 1
     path.symlink_to(link)

@@ -81,6 +81,6 @@ def test_deep_says_what_was_not_checked_and_finds_a_wrong_upstream(home: Path, t
     (tmp_path / "wrong/demo").mkdir(parents=True)
     (tmp_path / "wrong/demo/few.csv").write_text("<html>")
     wrong = llm_traces("validate", "--deep", "demo/few", "--mirror", tmp_path / "wrong", **right)
-    assert wrong.returncode == 1 and "the upstream at hand: expected as pinned" in wrong.stdout
+    assert wrong.returncode == 1 and "the local upstream: expected as pinned" in wrong.stdout
     whole = llm_traces("validate", "--deep", "demo/few", "--mirror", home / "mirror", **right)
     assert whole.returncode == 0 and "not checked" not in whole.stdout and "rebuilt from" in whole.stdout

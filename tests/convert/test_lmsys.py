@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -323,7 +324,7 @@ def test_a_tokenizer_with_the_wrong_hash_is_refused(mirror: Path, tmp_path: Path
     workload = workload_of(mirror)
     (tmp_path / TRACE / TOKENIZER).write_text("{}")
     with pytest.raises(
-        Problem, match=r"tokenizer\.json could not be had: the mirror.s is not as pinned\n  tried .*\n.*wrong bytes"
+        Problem, match=r"tokenizer\.json is not available: the mirror.s copy .* the pin\n  tried .*\n.*wrong bytes"
     ):
         build_file(ARCHIVE, workload, tmp_path / "table.parquet", sources_of(tmp_path))
 
@@ -337,14 +338,7 @@ def test_a_recipe_without_a_tokenizer_is_refused(mirror: Path, tmp_path: Path) -
 def test_nothing_is_fetched_without_the_tokenizers_package(
     mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = importlib.metadata.version
-
-    def version(name: str) -> str:
-        if name == "tokenizers":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return known(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
     monkeypatch.setattr(Sources, "get", lambda *_: pytest.fail("fetched"))
     with pytest.raises(BadUse) as caught:
         build_file(ARCHIVE, workload_of(mirror), tmp_path / "table.parquet", sources_of(mirror))
@@ -421,7 +415,7 @@ def test_the_tokenizer_is_fetched_from_a_model_of_the_hub(
         return str(tmp_path / TOKENIZER)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr("llm_trace_archive.upstream.sources._is_resolved", lambda _: True)
+    monkeypatch.setattr("llm_trace_archive.upstream.hub._is_reachable", lambda _: True)
     tokenizer = archive.select([TRACE])[0].files[-1]
     with pytest.raises(Problem, match="aeb13307a71acd8fe81861d94ad54ab689df773318809eed3cbe794b4492dae4"):
         Sources(cache=tmp_path / "cache").get(tokenizer)

@@ -23,6 +23,7 @@ from llm_trace_archive.convert.restore import restore_to
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUpstream, BadUse, Problem
 from llm_trace_archive.core.recipe import UpstreamFile, Workload
+from llm_trace_archive.core.table import Table
 from llm_trace_archive.demo.lookalikes import make_archive
 from llm_trace_archive.lock.build import build
 from llm_trace_archive.lock.describe import describe
@@ -73,7 +74,7 @@ def test_members_are_restored(sample: tuple[Archive, Path], name: str, members: 
     assert len(expected) == members
     written = {to.name: to.read_bytes() for to, _, _ in restore_to(archive, workload, tmp_path / "out")}
     assert written == expected
-    assert [each.name for each in read_parts(archive.root / workload.path)] == list(expected), "the tar's order"
+    assert [each.name for each in read_parts(Table(archive.root / workload.path))] == list(expected), "the tar's order"
 
 
 def test_the_look_alikes_follow_the_upstream_generator(sample: tuple[Archive, Path]) -> None:

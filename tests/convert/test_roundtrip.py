@@ -19,6 +19,7 @@ from llm_trace_archive.convert.formats import csv as csv_format
 from llm_trace_archive.convert.table import write_table
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.recipe import Rule, UpstreamFile, Workload
+from llm_trace_archive.core.table import Table
 from llm_trace_archive.lock.build import build_file
 from llm_trace_archive.upstream.sources import Sources
 
@@ -39,7 +40,7 @@ def round_trip(folder: Path, kind: str, rules: list[Rule], content: bytes) -> by
     file = UpstreamFile("t", path.name, "https://example.org/x", None, None, tuple(rules))
     workload = Workload("t", "w", "T", kind, "request", (file,), {}, {}, (), ())
     write_table(workload, SCHEMA, {path.name: path}, built)
-    return b"".join(piece for _, pieces in restore.restore_files(workload, built) for piece in pieces)
+    return b"".join(piece for _, pieces in restore.restore_files(workload, Table(built)) for piece in pieces)
 
 
 CSV_RULES = [
@@ -113,7 +114,7 @@ def test_every_real_file_is_restored(archive: Archive, mirror: Path, tmp_path: P
             continue
         part = tmp_path / "part.parquet"
         build_file(archive, workload, part, sources)
-        for file, pieces in restore.restore_files(workload, part):
+        for file, pieces in restore.restore_files(workload, Table(part)):
             hashed = hashlib.sha256()
             for piece in pieces:
                 hashed.update(piece)

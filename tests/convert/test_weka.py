@@ -28,7 +28,7 @@ from llm_trace_archive.core.table import Table
 from llm_trace_archive.demo.lookalikes import make_archive
 from llm_trace_archive.lock import describe
 from llm_trace_archive.lock.build import build, build_file
-from llm_trace_archive.upstream import http as download
+from llm_trace_archive.upstream.http import unreachable_hosts
 from llm_trace_archive.upstream.sources import Sources
 from support import servers
 from support.golden import assert_golden
@@ -77,7 +77,7 @@ class Weka:
         return pq.read_table(self.built)
 
     def restored(self) -> dict[str, bytes]:
-        return {each.name: b"".join(pieces) for each, pieces in restore.restore_files(self.workload, self.built)}
+        return {each.name: b"".join(pieces) for each, pieces in restore.restore_files(self.workload, Table(self.built))}
 
 
 def make_weka(root: Path, rows: int) -> Weka:
@@ -154,7 +154,7 @@ def test_totals_that_are_not_sums_are_restored(weka: Weka) -> None:
     weka.change("trace_0001.json", content)
     weka.build()
     assert weka.restored()["trace_0001.json"] == content
-    assert [each.layout.tail != "" for each in read_parts(weka.built)][:2] == [True, False]
+    assert [each.layout.tail != "" for each in read_parts(Table(weka.built))][:2] == [True, False]
 
 
 def test_the_lock_names_the_list_not_its_files(weka: Weka) -> None:
@@ -278,7 +278,7 @@ def test_the_blob_id_is_the_one_git_computes(tmp_path: Path) -> None:
 
 def test_the_cache_knows_a_file_by_its_blob_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    download.dead.clear()
+    unreachable_hosts.clear()
     sources = Sources(tmp_path / "cache")
     with servers.site() as site:
         site.scripts["/a.json"] = servers.plain(BODY)

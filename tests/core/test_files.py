@@ -1,4 +1,4 @@
-"""Files are replaced at once or not at all, and what killed processes left behind is removed."""
+"""Files are replaced as a whole or not at all, and files that killed processes left are removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from llm_trace_archive.core.files import hash_file, replace_link, replace_text, replacing, temporary
+from llm_trace_archive.core.files import (
+    hash_file,
+    replace_folder,
+    replace_link,
+    replace_text,
+    replacing,
+    temporary,
+    temporary_folder,
+)
 
 HOLD = """
 import sys
@@ -101,3 +109,23 @@ def test_temporary_files_are_gone_after_the_block(tmp_path: Path) -> None:
     with temporary(tmp_path / "table") as part:
         assert part.stat().st_size == 0 and part.parent == tmp_path
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    for name in ("one", "two"):
+        with temporary_folder(path) as part:
+            (part / "inside").mkdir()
+            (part / "inside" / name).write_text(name)
+            replace_folder(path)
+    assert [each.relative_to(tmp_path).as_posix() for each in sorted(tmp_path.rglob("*"))] == [
+        "folder", "folder/inside", "folder/inside/two",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_a_killed_process_was_replacing_is_put_back(tmp_path: Path) -> None:
+    (tmp_path / ".folder.old").mkdir()
+    (tmp_path / ".folder.part" / "half").mkdir(parents=True)
+    with temporary_folder(tmp_path / "folder") as part:
+        assert not list(part.iterdir())
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]

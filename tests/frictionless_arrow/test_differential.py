@@ -1,4 +1,4 @@
-"""The Frictionless plugin against stock frictionless: the same verdicts, whatever the table and its faults."""
+"""The Frictionless plugin against stock frictionless: the same reports, whatever the table and its faults."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_reports_are_those_of_stock_on_the_same_values(
     agree(report, expected, schema)
 
 
-# Tables that pandas gives back as they are: no nulls but in texts, no NaN, which it can't tell from null, no lists, and
-# no rows of numbers alone, which it turns into floats.
+# Tables that pandas returns unchanged: nulls in texts only, no NaN, which is null to pandas, no lists, and no rows of
+# numbers alone, which become floats.
 FAITHFUL = [
     (kind, values.filter(lambda value: value == value))
     for kind, values in ARROW
@@ -140,7 +140,7 @@ PLANTED: list[tuple[pa.DataType, Any, Any, dict[str, Any]]] = [
 def test_one_planted_fault_is_found(
     tmp_path: Path, kind: pa.DataType, good: Any, bad: Any, field: dict[str, Any], nulls: bool
 ) -> None:
-    """With as many good values around that the row of the fault is not looked at by chance."""
+    """Among so many good values that the row of the fault is not checked by chance."""
     other = None if nulls and not field.get("constraints", {}).get("required") else good
     values = [good, other] * 20 + [bad] + [good, other] * 20
     table = pa.table({"id": range(81), "x": pa.array(values, kind)})
@@ -193,11 +193,11 @@ def test_one_planted_fault_of_a_key_is_found(tmp_path: Path, kind: pa.DataType, 
 
 
 def test_most_rows_are_never_made_into_python_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from frictionless_arrow import judge
+    from frictionless_arrow import row_check
 
     made: list[int] = []
-    cells = judge.cells
-    monkeypatch.setattr(judge, "cells", lambda columns: made.append(len(columns[0])) or cells(columns))
+    cells = row_check.cells
+    monkeypatch.setattr(row_check, "cells", lambda columns: made.append(len(columns[0])) or cells(columns))
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": range(300_000), "b": ["x"] * 299_999 + ["y"]}), path)
     schema = {
@@ -206,17 +206,16 @@ def test_most_rows_are_never_made_into_python_values(tmp_path: Path, monkeypatch
     }
     report = by_columns(path, schema)
     assert report.flatten(["rowNumber", "fieldNumber", "type"]) == [[300_001, 2, "constraint-error"]]
-    assert made == [judge.SAMPLE_ROWS, 1, 1]  # to open the table, its first row, and the one that offends
+    assert made == [row_check.SAMPLE_ROWS, 1, 1]  # to open the table, its first row, and the wrong one
 
 
 # Keys
 
 
 def test_keys_repeated_far_apart_and_over_several_readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from frictionless_arrow import keys
-
-    monkeypatch.setattr(keys, "KEYS", 1000)
-    numbers = [*range(200_000), 7, 150_000]
+    monkeypatch.setattr("llm_trace_archive.columns.keys.KEYS_AT_ONCE", 5_000)
+    monkeypatch.setattr("frictionless_arrow.source.BATCH_ROWS", 2_000)
+    numbers = [*range(20_000), 7, 15_000]
     table = pa.table({"n": numbers, "t": [f"t{number}" for number in numbers]})
     path = tmp_path / "t.parquet"
     pq.write_table(table, path)
@@ -228,12 +227,11 @@ def test_keys_repeated_far_apart_and_over_several_readings(tmp_path: Path, monke
             ],
             "primaryKey": key,
         }
-        monkeypatch.setattr(keys, "KEYS", 50_000)
         report = by_columns(path, schema)
         errors = [(error.row_number, error.note) for error in report.task.errors if error.type == "primary-key"]
         assert errors == [
-            (200_002, "the same as in the row at position 9"),
-            (200_003, "the same as in the row at position 150002"),
+            (20_002, "the same as in the row at position 9"),
+            (20_003, "the same as in the row at position 15002"),
         ]
         assert kinds(report).count("unique-error") == (2 if key == ["t"] else 0)
 

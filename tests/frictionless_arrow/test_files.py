@@ -1,4 +1,4 @@
-"""The Frictionless plugin on files and packages: where stock is wrong, the command line, content that is absent."""
+"""The Frictionless plugin on files and packages: where stock is wrong, the command line, absent content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.frictionless_reports import (
     command,
     kinds,
     stock,
-    told,
+    summarise,
 )
 
 # Where stock is wrong on Parquet; the table is in docs/frictionless.md
@@ -43,7 +43,7 @@ def test_where_stock_is_wrong(tmp_path: Path, column: pa.Array, field: dict[str,
     report = by_columns(tmp_path / "t.parquet", schema)
     expected = by_rows(table, schema)
     assert expected is not None
-    assert told(report) == told(expected)
+    assert summarise(report) == summarise(expected)
     with stock():
         descriptor = {"name": "t", "type": "table", "path": "t.parquet", "schema": schema}
         assert kinds(Resource.from_descriptor(descriptor, basepath=str(tmp_path)).validate()) == wrong != kinds(report)
@@ -110,7 +110,9 @@ def test_other_resources_are_left_to_stock(tmp_path: Path) -> None:
         descriptor = {"name": "t", "schema": schema, **extra}
         report = Resource.from_descriptor(descriptor, basepath=str(tmp_path)).validate()
         with stock():
-            assert told(report) == told(Resource.from_descriptor(descriptor, basepath=str(tmp_path)).validate())
+            assert summarise(report) == summarise(
+                Resource.from_descriptor(descriptor, basepath=str(tmp_path)).validate()
+            )
     bare = {"name": "t", "type": "file", "path": "t.parquet"}  # no schema: nothing but bytes to check
     assert Resource.from_descriptor(bare, basepath=str(tmp_path)).validate().valid
 
@@ -129,7 +131,7 @@ def test_checks_and_callbacks_see_every_row(tmp_path: Path) -> None:
 def test_schema_is_inferred_as_stock_does(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1, 2], "b": ["x", None]}), tmp_path / "t.parquet")
     resource = Resource.from_descriptor({"name": "t", "type": "table", "path": "t.parquet"}, basepath=str(tmp_path))
-    assert told(resource.validate())["rows"] == 2
+    assert summarise(resource.validate())["rows"] == 2
 
 
 @pytest.fixture
@@ -162,14 +164,11 @@ def test_the_command_line(package: Path, how: list[str]) -> None:
     warned = {"--limit-errors": ["bad"], "--limit-rows": ["good", "bad"]}.get("".join(how[:1]), [])
     assert [task["name"] for task in report["tasks"] if task["warnings"]] == warned
     assert report["stats"]["errors"] == (1 if warned else 2)
-    plain = command(package, "datapackage.json", *how)
-    assert plain.returncode == 1
-    assert "INVALID" in plain.stdout
 
 
 def test_one_resource_on_the_command_line(package: Path) -> None:
-    run = command(package, "bad.parquet", "--schema", "schema.json", "--json")
-    assert (run.returncode, json.loads(run.stdout)["stats"]["errors"]) == (1, 2)
+    run = command(package, "bad.parquet", "--schema", "schema.json")
+    assert (run.returncode, run.stdout.count("constraint-error")) == (1, 2) and "INVALID" in run.stdout
 
 
 def test_stock_passes_the_same_descriptor_and_the_plugin_can_be_turned_off(package: Path) -> None:
@@ -182,7 +181,7 @@ def test_pandas_is_never_imported(package: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-# Content that is not here
+# Absent content
 
 
 def annexed(folder: Path, **custom: Any) -> Package:
@@ -196,8 +195,8 @@ def annexed(folder: Path, **custom: Any) -> Package:
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-def test_absent_content_of_ours_is_valid_and_said_aloud(tmp_path: Path, parallel: bool) -> None:
-    """Beside a resource that is here: two, or `--parallel` starts no process."""
+def test_absent_content_of_ours_is_valid_with_a_warning(tmp_path: Path, parallel: bool) -> None:
+    """Next to a resource that is here, because `--parallel` starts no process for a single one."""
     report = annexed(tmp_path, trace="burstgpt", workload="3").validate()
     assert report.valid
     assert "llm-traces get burstgpt/3" in report.task.warnings[0]

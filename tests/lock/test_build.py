@@ -1,4 +1,4 @@
-"""Building: from the mirror and from look-alikes, the same bytes every time, and whole or not at all."""
+"""Building, from the mirror and from look-alikes: always the same bytes, compared with pins, recipe and lock."""
 
 from __future__ import annotations
 
@@ -9,53 +9,54 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from llm_trace_archive.core.archive import Archive
-from llm_trace_archive.core.errors import Problem
-from llm_trace_archive.lock.build import Built, build, build_all
+from llm_trace_archive.core.errors import BadUpstream, BadUse, Problem
+from llm_trace_archive.core.recipe import Workload
+from llm_trace_archive.lock.build import build
+from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.sources import Sources
+from support.command import run_here
 from support.golden import assert_golden
 from support.pinned import AZURE, AZURE_ROW, pinned
 from support.programs import BIN, ROOT, Samples, llm_traces
 
 
 def archive_of(samples: Samples, folder: Path) -> Path:
-    """A folder with the samples' recipes and nothing built, outside git."""
+    """Make an archive with the samples' recipes and nothing built, outside git."""
     for name in ("recipes", "schemas"):
         shutil.copytree(samples.root / name, folder / name)
     return folder
 
 
 def data(root: Path) -> dict[str, str]:
-    """sha256 of every file below data/."""
+    """Return the sha256 of every file below data/."""
     files = [path for path in (root / "data").rglob("*") if path.is_file()]
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_real_mirror_gives_the_lock(archive: Archive, empty_archive: Archive, mirror: Path) -> None:
-    """What is committed is what the mirror's files build, to the byte; what is not there is told by name."""
-    done = llm_traces("build", "--jobs", "2", "--mirror", mirror, "--offline", cwd=empty_archive.root)
+    """The mirror's files build the committed tables, to the byte; files that are not available are reported by name."""
+    done = run_here("build", "--jobs", "2", "--mirror", mirror, "--offline", cwd=empty_archive.root)
     assert done.returncode == 1, done.stderr
     expected = {each["path"]: each["hash"].removeprefix("sha256:") for each in archive.lock["resources"]}
     assert data(empty_archive.root) == expected
     assert "azure-2024/code" in done.stdout.splitlines()[-1]
-    assert "burstgpt/3: BurstGPT_3.csv could not be had" in done.stderr
+    assert "burstgpt/3: BurstGPT_3.csv is not available" in done.stderr
     assert "not tried: offline" in done.stderr
     assert f"put the file at {mirror}/burstgpt/BurstGPT_3.csv" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "environment", [{"TZ": "Pacific/Chatham", "LC_ALL": "tr_TR.UTF-8"}, {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}]
-)
-def test_the_same_bytes_in_another_time_zone_and_locale(
-    samples: Samples, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_the_same_bytes_in_another_environment(samples: Samples, tmp_path: Path) -> None:
+    """Another time zone, locale, hash seed and number of threads."""
     root = archive_of(samples, tmp_path)
-    done = llm_traces("build", "--jobs", "2", "--mirror", samples.mirror, cwd=root, **environment)
+    environment = {"TZ": "Pacific/Chatham", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
+    done = llm_traces("build", "--jobs", "8", "--mirror", samples.mirror, cwd=root, **environment)
     assert done.returncode == 0, done.stderr
     assert (root / "datapackage.json").read_bytes() == (samples.root / "datapackage.json").read_bytes()
     locked = Archive(samples.root).lock["resources"]
@@ -64,25 +65,27 @@ def test_the_same_bytes_in_another_time_zone_and_locale(
 
 def test_building_again_changes_nothing(samples: Samples, tmp_path: Path) -> None:
     root = archive_of(samples, tmp_path)
-    llm_traces("build", "mooncake", "kavier/decode", "--mirror", samples.mirror, cwd=root, check=True)
-    before = data(root), (root / "datapackage.json").read_bytes(), (root / "README.md").read_bytes()
-    llm_traces("build", "mooncake", "kavier/decode", "--mirror", samples.mirror, cwd=root, check=True)
-    assert (data(root), (root / "datapackage.json").read_bytes(), (root / "README.md").read_bytes()) == before
+    states = []
+    for _ in range(2):
+        done = run_here("build", "mooncake", "kavier/decode", "--mirror", samples.mirror, cwd=root)
+        assert done.returncode == 0, done.stderr
+        states.append((data(root), (root / "datapackage.json").read_bytes(), (root / "README.md").read_bytes()))
+    assert states[0] == states[1] and len(states[0][0]) > 1
 
 
-def test_one_that_fails_does_not_keep_the_others(samples: Samples, tmp_path: Path) -> None:
+def test_one_that_fails_does_not_stop_the_others(samples: Samples, tmp_path: Path) -> None:
     root = archive_of(samples, tmp_path / "archive")
     mirror = tmp_path / "mirror"
     shutil.copytree(samples.mirror, mirror)
     (mirror / "burstgpt" / "BurstGPT_2.csv").unlink()
-    done = llm_traces("build", "burstgpt", "--mirror", mirror, "--offline", cwd=root)
+    done = run_here("build", "burstgpt", "--mirror", mirror, "--offline", cwd=root)
     assert done.returncode == 1
     assert "2 built, 1 not built: burstgpt/2" in done.stdout
     assert [each["name"] for each in Archive(root).lock["resources"]] == ["burstgpt-1", "burstgpt-3"]
 
 
-def test_wrong_bytes_are_told_and_not_built(samples: Samples, tmp_path: Path) -> None:
-    """Truncated, bit-flipped, another file's, empty, a pointer, a page: the pin does not hold."""
+def test_wrong_bytes_are_reported_and_not_built(samples: Samples, tmp_path: Path) -> None:
+    """Truncated, bit-flipped, empty, a pointer, a page: none matches the pin."""
     root = archive_of(samples, tmp_path / "archive")
     original = (samples.mirror / "kavier" / "raw_decode.csv").read_bytes()
     flipped = bytearray(original)
@@ -97,13 +100,13 @@ def test_wrong_bytes_are_told_and_not_built(samples: Samples, tmp_path: Path) ->
         path = tmp_path / "mirror" / "kavier" / "raw_decode.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        done = llm_traces("build", "kavier/decode", "--mirror", tmp_path / "mirror", "--offline", cwd=root)
+        done = run_here("build", "kavier/decode", "--mirror", tmp_path / "mirror", "--offline", cwd=root)
         assert done.returncode == 1
         assert_golden(f"build/{case}", done.stderr, root=tmp_path)
         assert data(root) == {} and path.read_bytes() == content, "the mirror's file is the user's"
 
 
-def test_expectations_that_do_not_hold(empty_archive: Archive) -> None:
+def test_a_table_that_contradicts_its_recipe(empty_archive: Archive) -> None:
     text = AZURE + AZURE_ROW * 2
     sources = pinned(empty_archive, "azure-2023/code", text.encode(), rows=3)
     with pytest.raises(Problem) as caught:
@@ -111,35 +114,47 @@ def test_expectations_that_do_not_hold(empty_archive: Archive) -> None:
     assert_golden("build/expectations", str(caught.value))
 
 
-def test_other_bytes_than_the_lock_with_the_same_recipe_and_tools(samples: Samples, tmp_path: Path) -> None:
-    root = archive_of(samples, tmp_path)
-    llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=root, check=True)
-    lock = json.loads((root / "datapackage.json").read_text())
-    lock["resources"][0]["hash"] = "sha256:" + "0" * 64
-    (root / "datapackage.json").write_text(json.dumps(lock))
-    before = data(root)
-    done = llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=root)
-    assert done.returncode == 1 and "are not those of the lock" in done.stderr
-    assert data(root) == before
+@pytest.fixture
+def relocked(samples: Samples, tmp_path: Path) -> Callable[..., tuple[Archive, Workload, Sources]]:
+    """A function that makes an archive with one built workload, and writes other facts into its lock."""
+
+    def relock(**tools: str) -> tuple[Archive, Workload, Sources]:
+        archive = Archive(archive_of(samples, tmp_path / "archive"))
+        sources = Sources(cache=tmp_path / "cache", mirror=str(samples.mirror), offline=True)
+        (workload,) = archive.select(["kavier/decode"])
+        describe(archive, [build(archive, workload, sources)])
+        lock = json.loads((archive.root / "datapackage.json").read_text())
+        lock["resources"][0]["hash"] = "sha256:" + "0" * 64
+        lock["resources"][0]["provenance"]["tools"] |= tools
+        (archive.root / "datapackage.json").write_text(json.dumps(lock))
+        return Archive(archive.root), workload, sources
+
+    return relock
 
 
-def test_kill_at_any_moment_leaves_nothing_half_written(samples: Samples, tmp_path: Path) -> None:
-    """kill -9 while building, again and again; then one plain run, and all is as it should be."""
-    root = archive_of(samples, tmp_path)
-    command = [BIN / "llm-traces", "build", "--mirror", samples.mirror]
-    locked = {each["path"]: each["hash"].removeprefix("sha256:") for each in Archive(samples.root).lock["resources"]}
-    for moment in (0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.05):
-        process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        built = {name: digest for name, digest in data(root).items() if not Path(name).name.startswith(".")}
-        assert built.items() <= locked.items()
-        if (root / "datapackage.json").exists():
-            json.loads((root / "datapackage.json").read_text())
-    llm_traces("build", "--mirror", samples.mirror, cwd=root, check=True)
-    assert data(root) == locked
-    assert (root / "datapackage.json").read_bytes() == (samples.root / "datapackage.json").read_bytes()
+def test_other_bytes_with_the_same_recipe_and_tools(relocked: Callable[..., tuple[Archive, Workload, Sources]]) -> None:
+    archive, workload, sources = relocked()
+    before = data(archive.root)
+    with pytest.raises(BadUpstream, match="the build is not deterministic"):
+        build(archive, workload, sources)
+    assert data(archive.root) == before
+
+
+def test_other_bytes_with_another_pyarrow(
+    relocked: Callable[..., tuple[Archive, Workload, Sources]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, workload, sources = relocked(pyarrow="1.2.3")
+    before = data(archive.root)
+    pinned = {("pyarrow", "build"): "1.2.3"}
+    monkeypatch.setattr("llm_trace_archive.lock.build.pinned_version", lambda *names: pinned[names])
+    with pytest.raises(BadUse) as caught:
+        build(archive, workload, sources)
+    places = {"sha256": archive.locked["kavier/decode"]["hash"][7:], "pyarrow": pyarrow.__version__}
+    got = caught.value.details["got"]
+    assert_golden("build/another-pyarrow", str(caught.value), got=got, **places)
+    assert data(archive.root) == before
+    pinned["pyarrow", "build"] = pyarrow.__version__
+    assert build(archive, workload, sources).sha256 == got.removeprefix("sha256:"), "the new lock will name it"
 
 
 def test_ctrl_c(samples: Samples, tmp_path: Path) -> None:
@@ -151,61 +166,11 @@ def test_ctrl_c(samples: Samples, tmp_path: Path) -> None:
     assert process.stdout
     process.stdout.readline()  # the first workload is done
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130 and "Traceback" not in told, told
-    assert "run the same command again" in told
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors, errors
+    assert "the same command resumes" in errors
     assert [path for path in (root / "data").rglob(".*") if path.is_file()] == []
-    llm_traces("build", "--mirror", samples.mirror, cwd=root, check=True)
-
-
-def on_tmpfs(folder: Path, options: str, script: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell script in `folder`, over which a small file system of its own is mounted."""
-    trial = subprocess.run(["unshare", "-rm", "true"], capture_output=True)
-    if trial.returncode:
-        pytest.skip("a disk of its own: unshare -rm is not permitted here")
-    mount = f"mount -t tmpfs -o {options} tmpfs {folder} && cd {folder} && {script}"
-    return subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, text=True)
-
-
-def test_full_disk(samples: Samples, tmp_path: Path) -> None:
-    command = f"{BIN}/llm-traces build ragpulse --mirror {samples.mirror}"
-    before = f"cp -r {samples.root}/recipes {samples.root}/schemas . && mkdir data && "
-    fill = "dd if=/dev/zero of=fill bs=1k count=9000 2>/dev/null; "
-    after = "find data -type f; rm fill; "
-    done = on_tmpfs(tmp_path, "size=600k", f"{before}{fill}{command}; echo exit $?; {after}{command}; echo exit $?")
-    first, _, second = done.stdout.partition("exit ")
-    assert "0 built, 2 not built" in first and second.startswith("2\n"), done.stdout + done.stderr
-    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
-    assert "make room or mend the permissions" in done.stderr
-    assert ".part" not in second and "2 built, 0 not built" in second and second.endswith("exit 0\n")
-
-
-def test_no_permission(samples: Samples, tmp_path: Path) -> None:
-    before = f"cp -r {samples.root}/recipes {samples.root}/schemas . && mount -o remount,ro {tmp_path} && "
-    done = on_tmpfs(
-        tmp_path, "size=4m", f"{before}{BIN}/llm-traces build kavier --mirror {samples.mirror}; echo exit $?"
-    )
-    assert done.stdout.endswith("exit 2\n") and "Traceback" not in done.stderr, done.stdout + done.stderr
-    assert "Read-only file system" in done.stderr
-
-
-def test_many_jobs_give_the_same(samples: Samples, tmp_path: Path) -> None:
-    results = []
-    for jobs in (1, 2, 8):
-        archive = Archive(archive_of(samples, tmp_path / str(jobs)))
-        sources = Sources(cache=tmp_path / "cache", mirror=str(samples.mirror), offline=True)
-        results.append(
-            [each.sha256 for each in build_all(archive, archive.select(), sources, jobs) if isinstance(each, Built)]
-        )
-    assert results[0] == results[1] == results[2] and len(results[0]) >= 14
-
-
-def test_two_processes_build_the_same_workload(samples: Samples, tmp_path: Path) -> None:
-    root = archive_of(samples, tmp_path)
-    command = [BIN / "llm-traces", "build", "burstgpt", "--mirror", str(samples.mirror)]
-    processes = [subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
-    assert len(data(root)) == 3 and len(Archive(root).lock["resources"]) == 3
+    assert run_here("build", "--mirror", samples.mirror, cwd=root).returncode == 0
 
 
 def test_importing_is_light() -> None:

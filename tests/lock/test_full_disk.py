@@ -1,6 +1,6 @@
-"""A disk that is full at random moments of get, build and setup: told, nothing half-written, and the next run is right.
+"""A disk that fills up during get, build or setup: it is reported, nothing is half-written, and the next run succeeds.
 
-Two ways: a limit on the size of files, which any system has, and a tmpfs filled up to a few bytes, where a user
+Two ways to fill it: a limit on the size of files, which any system has, and a tmpfs with little space, where a user
 namespace may mount one.
 """
 
@@ -23,8 +23,8 @@ from support import servers
 from support.chance import SEED, seeds
 from support.programs import BIN, ROOT, git, llm_traces
 from support.small_archive import are_right, leftovers, publish
+from support.tmpfs import run_on_tmpfs
 
-# Read at import: the tests' environment has no LLM_TRACES_*.
 COMMANDS = {"build": ["build", "demo"], "get": ["get", "demo"], "setup": ["setup"]}
 LARGEST = 400_000  # bytes: more than any file that is written
 
@@ -39,42 +39,27 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield archive.root
 
 
-def check(
-    name: str, clone: Path, cache: Path, done: subprocess.CompletedProcess[str], mend: Callable[[], object]
+def find_fault(
+    name: str, clone: Path, cache: Path, done: subprocess.CompletedProcess[str], free_space: Callable[[], object]
 ) -> str:
-    """What is wrong with how a run ended, or with the run that follows once there is room; nothing if all is right."""
-    told = done.stdout + done.stderr
-    if "Traceback" in told or done.returncode < 0 or (done.returncode and not done.stderr.strip()):
-        return f"ended with {done.returncode}:\n{told}"
-    mend()
+    """Return what is wrong with how a run ended, or with the next run once there is space; empty if nothing."""
+    output = done.stdout + done.stderr
+    if "Traceback" in output or done.returncode < 0 or (done.returncode and not done.stderr.strip()):
+        return f"ended with {done.returncode}:\n{output}"
+    free_space()
     for command in [COMMANDS[name], COMMANDS["get"]] if name == "setup" else [COMMANDS[name]]:
         again = llm_traces(*command, cwd=clone, LLM_TRACES_CACHE=str(cache))
         if again.returncode:
-            return f"the next run failed:\n{again.stdout}{again.stderr}\nafter:\n{told}"
+            return f"the next run failed:\n{again.stdout}{again.stderr}\nafter:\n{output}"
     if not are_right(clone):
-        return f"wrong bytes after:\n{told}"
+        return f"wrong bytes after:\n{output}"
     if left := leftovers(clone) + [str(entry) for entry in Cache(cache).entries() if entry.kind == "partial"]:
-        return f"left: {left} after:\n{told}"
+        return f"left: {left} after:\n{output}"
     return ""
 
 
-def moments(published: Path, tmp_path: Path, run: Callable[[str, Path, Path, random.Random], tuple[int, str]]) -> str:
-    """Run each moment in a clone and a cache of its own; says how they ended. Fails if one ended badly."""
-    outcomes, wrong = Counter[str](), []
-    for seed in seeds(3):
-        rng, name = random.Random(seed), list(COMMANDS)[seed % len(COMMANDS)]
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        code, fault = run(name, published, folder, rng)
-        outcomes[f"{name}, exit code {code}"] += 1
-        if fault:
-            wrong.append(f"seed {seed}, {name}: {fault}")
-    assert not wrong, f"{len(wrong)} of SEED={SEED}:\n" + "\n".join(wrong[:5])
-    return f"{outcomes.total()} moments from seed {SEED}: {dict(outcomes)}"
-
-
-def limited(name: str, published: Path, folder: Path, rng: random.Random) -> tuple[int, str]:
-    """With no file longer than a random size."""
+def run_with_limit(name: str, published: Path, folder: Path, rng: random.Random) -> tuple[int, str]:
+    """Run with a random limit on the size of files; return exit code and fault."""
     git("clone", "--quiet", "--single-branch", published, folder / "clone", cwd=folder)
     most = rng.choice((0, rng.randrange(5000), rng.randrange(LARGEST)))
     done = subprocess.run(
@@ -85,56 +70,69 @@ def limited(name: str, published: Path, folder: Path, rng: random.Random) -> tup
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
     )
-    return done.returncode, check(name, folder / "clone", folder / "cache", done, lambda: None)
+    return done.returncode, find_fault(name, folder / "clone", folder / "cache", done, lambda: None)
 
 
-def filled(name: str, published: Path, folder: Path, rng: random.Random) -> tuple[int, str]:
-    """On a tmpfs with a random number of bytes left, in a namespace of its own."""
-    told = json.dumps([name, str(published), str(folder), rng.randrange(LARGEST * 2)])
-    env = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
-    ran = subprocess.run([*UNSHARE, sys.executable, __file__, told], env=env, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    code, fault = json.loads(ran.stdout.splitlines()[-1])
+def run_with_little_space(name: str, published: Path, folder: Path, rng: random.Random) -> tuple[int, str]:
+    """Run on a tmpfs with a random number of bytes left; return exit code and fault."""
+    arguments = json.dumps([name, str(published), str(folder), rng.randrange(LARGEST * 2)])
+    done = run_on_tmpfs(folder, "8m", sys.executable, __file__, arguments, PYTHONPATH=str(ROOT / "tests"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    code, fault = json.loads(done.stdout.splitlines()[-1])
     return code, fault
 
 
-UNSHARE = ["unshare", "--user", "--map-root-user", "--mount"]
-
-
-def fill(name: str, published: str, place: str, room: int) -> None:
-    """Run in the namespace: the answer goes to standard output."""
+def run_inside(name: str, published: str, place: str, space: int) -> None:
+    """Run on the tmpfs, in a process of its own, and print exit code and fault."""
     folder = Path(place)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True)
     git("clone", "--quiet", "--single-branch", published, folder / "clone", cwd=folder)
-    space = os.statvfs(folder)
+    disk = os.statvfs(folder)
     ballast = folder / "ballast"
-    ballast.write_bytes(b"x" * max(0, space.f_bavail * space.f_frsize - room))
+    ballast.write_bytes(b"x" * max(0, disk.f_bavail * disk.f_frsize - space))
     # git-annex would leave 100 MB free.
     os.environ |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "annex.diskreserve", "GIT_CONFIG_VALUE_0": "0"}
     done = llm_traces(*COMMANDS[name], cwd=folder / "clone", LLM_TRACES_CACHE=str(folder / "cache"), TMPDIR=place)
-    fault = check(name, folder / "clone", folder / "cache", done, ballast.unlink)
+    fault = find_fault(name, folder / "clone", folder / "cache", done, ballast.unlink)
     print(json.dumps([done.returncode, fault]))
 
 
 @pytest.mark.faults
-def test_files_that_may_not_grow(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = moments(published, tmp_path, limited)
+@pytest.mark.parametrize("run", [run_with_limit, run_with_little_space])
+def test_random_moments(
+    published: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    run: Callable[[str, Path, Path, random.Random], tuple[int, str]],
+) -> None:
+    outcomes, faults = Counter[str](), []
+    for seed in seeds(2):
+        rng, name = random.Random(seed), list(COMMANDS)[seed % len(COMMANDS)]
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        code, fault = run(name, published, folder, rng)
+        outcomes[f"{name}, exit code {code}"] += 1
+        if fault:
+            faults.append(f"seed {seed}, {name}: {fault}")
     with capsys.disabled():
-        print(f"\nfile size limit, {told}")
+        print(f"\n{run.__name__}, {outcomes.total()} moments from seed {SEED}: {dict(outcomes)}")
+    assert not faults, f"{len(faults)} of SEED={SEED}:\n" + "\n".join(faults[:5])
 
 
-@pytest.mark.faults
-def test_a_full_tmpfs(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        tried = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("no unshare here")
-    if tried.returncode:
-        pytest.skip(f"no user namespace with a tmpfs: {tried.stderr.strip()}")
-    told = moments(published, tmp_path, filled)
-    with capsys.disabled():
-        print(f"\ntmpfs, {told}")
+def test_a_build_on_a_full_and_on_a_read_only_disk(published: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    build = f"{BIN}/llm-traces build demo --mirror {published.parent}/mirror; echo exit $?"
+    script = f"""
+        cp -r {published}/recipes {published}/schemas . && mkdir data
+        dd if=/dev/zero of=ballast bs=1k count=9000 2>/dev/null; {build}; find . -name '*.part'; rm ballast
+        mount -o remount,ro .; {build}
+        mount -o remount,rw .; {build}; find . -name '*.part'"""
+    done = run_on_tmpfs(tmp_path / "disk", "600k", "sh", "-c", f"cd {tmp_path}/disk; {script}")
+    full, read_only, free = done.stdout.split("exit ")[:3]
+    assert "0 built, 2 not built" in full and read_only.startswith("2\n") and free.startswith("2\n"), done
+    assert "2 built, 0 not built" in free and done.stdout.endswith("exit 0\n") and ".part" not in done.stdout, done
+    assert "No space left on device" in done.stderr and "Read-only file system" in done.stderr
+    assert "free some space or fix the permissions" in done.stderr and "Traceback" not in done.stderr
 
 
 if __name__ == "__main__":
-    fill(*json.loads(sys.argv[1]))
+    run_inside(*json.loads(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Several processes at the same workloads at once: all end well, and an upstream file is fetched once."""
+"""Several processes at the same workloads at once: all succeed, and each upstream file is fetched once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_trace_archive.core.archive import LOCK
 from llm_trace_archive.upstream.cache import Cache
 from support import servers
 from support.programs import BIN, git, llm_traces
@@ -19,7 +20,7 @@ WORKLOADS = {"few": ("few.csv", 50), "many": ("many.csv", 20_000), "again": ("ma
 
 @pytest.fixture
 def published(tmp_path: Path) -> Iterator[tuple[Path, servers.Site]]:
-    """An archive two of whose workloads are made of one upstream file, which takes half a second to come."""
+    """An archive with two workloads of one upstream file, which takes half a second to arrive."""
     with servers.site() as site:
         archive, files = publish(tmp_path / "home", site.url, WORKLOADS)
         for name, content in files.items():
@@ -36,22 +37,23 @@ def start(*arguments: str, cwd: Path, cache: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("clones", [1, 2], ids=["in one clone", "in two clones with one cache"])
-def test_processes_build_the_same_at_once(published: tuple[Path, servers.Site], tmp_path: Path, clones: int) -> None:
+def test_processes_build_the_same_workloads(published: tuple[Path, servers.Site], tmp_path: Path, clones: int) -> None:
     root, site = published
     for number in range(clones):
         git("clone", "--quiet", "--single-branch", root, str(number), cwd=tmp_path)
+        (tmp_path / str(number) / LOCK).unlink()  # each process writes it
     cache = tmp_path / "cache"
     places = [tmp_path / str(number % clones) for number in range(3)]
     running = [start("build", "demo", "--jobs", "2", cwd=place, cache=cache) for place in places]
-    told = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], told
+    output = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], output
     assert site.requests == {"/few.csv": 1, "/many.csv": 1}
     for place in places:
         assert are_right(place) and leftovers(place) == []
     assert [entry.kind for entry in Cache(cache).entries()] == ["sha256", "sha256"]
 
 
-def test_git_annex_gets_several_of_one_upstream_file_at_once(
+def test_git_annex_gets_workloads_of_one_upstream_file(
     published: tuple[Path, servers.Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, site = published

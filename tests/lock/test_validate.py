@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llm_trace_archive.checks.figures import figures
+from llm_trace_archive.checks.figures import check_figures
 from llm_trace_archive.checks.result import Result
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.recipe import Workload
@@ -56,7 +56,7 @@ def table(tmp_path: Path) -> Path:
     ],
 )
 def test_expectations_hold(table: Path, expect: dict[str, object], found: list[object]) -> None:
-    every = list(figures(workload(expect), Table(table)))
+    every = list(check_figures(workload(expect), Table(table)))
     assert [figure.found for figure in every] == found and all(figure.holds for figure in every)
 
 
@@ -71,7 +71,7 @@ def test_expectations_hold(table: Path, expect: dict[str, object], found: list[o
     ],
 )
 def test_expectations_that_do_not_hold(table: Path, expect: dict[str, object], found: list[object]) -> None:
-    every = list(figures(workload(expect), Table(table)))
+    every = list(check_figures(workload(expect), Table(table)))
     assert [figure.found for figure in every] == found and not all(figure.holds for figure in every)
 
 
@@ -101,38 +101,39 @@ PUBLISHED: list[tuple[dict[str, object], float]] = [
 
 @pytest.mark.parametrize(("figure", "value"), PUBLISHED)
 def test_published_figures(table: Path, figure: dict[str, object], value: float) -> None:
-    told = figure | {"value": value, "tolerance": 1e-6, "source": "by hand"}
-    (found,) = figures(workload({}, (told,)), Table(table))
+    published = figure | {"value": value, "tolerance": 1e-6, "source": "by hand"}
+    (found,) = check_figures(workload({}, (published,)), Table(table))
     assert found.holds, found
-    (other,) = figures(workload({}, (told | {"value": value + 1},)), Table(table))
+    (other,) = check_figures(workload({}, (published | {"value": value + 1},)), Table(table))
     assert not other.holds
 
 
 def test_figures_by_group(table: Path) -> None:
-    told = {"figure": "median", "column": "output_tokens", "by": "model", "value": {"a": 3, "b": 8, "c": 1}}
+    median = {"figure": "median", "column": "output_tokens", "by": "model", "value": {"a": 3, "b": 8, "c": 1}}
     rate = {"figure": "median_output_rate", "by": "model", "value": {"a": 3}}
     rest = {"tolerance": 0, "source": "by hand"}
-    every = list(figures(workload({}, (told | rest, rate | rest)), Table(table)))
+    every = list(check_figures(workload({}, (median | rest, rate | rest)), Table(table)))
     assert [figure.found for figure in every] == [3, 8, "no such rows", 3]
     assert [figure.holds for figure in every] == [True, True, False, True]
 
 
-def test_a_table_of_no_rows_says_so(tmp_path: Path) -> None:
+def test_a_table_without_rows_has_no_figures(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"input_tokens": pa.array([], pa.int32()), "session_id": pa.array([], pa.string())}), path)
     assert Table(path).rows == 0
-    told = {"figure": "mean", "column": "input_tokens", "value": 1, "tolerance": 0, "source": "s"}
-    every = [*figures(workload({"sum": {"input_tokens": 3}, "range": {"input_tokens": [0, 1]}}, (told,)), Table(path))]
+    mean = {"figure": "mean", "column": "input_tokens", "value": 1, "tolerance": 0, "source": "s"}
+    expect = {"sum": {"input_tokens": 3}, "range": {"input_tokens": [0, 1]}}
+    every = list(check_figures(workload(expect, (mean,)), Table(path)))
     assert all(not figure.holds for figure in every) and len(every) == 4
 
 
-def test_figures_are_printed_with_all_that_is_known() -> None:
+def test_a_figure_is_printed_with_value_tolerance_and_source() -> None:
     assert str(Result("published", "mean of x", 2048, 0.5, 2047.848, "the paper")) == (
         "mean of x: expected 2,048 ± 0.5, found 2,047.848  (the paper)"
     )
 
 
-def test_validate_prints_all_and_finds_damage(samples: Samples, tmp_path: Path) -> None:
+def test_validate_prints_every_result_and_finds_damage(samples: Samples, tmp_path: Path) -> None:
     clone = samples.clone(tmp_path)
     llm_traces("build", "kavier", "mooncake", "--mirror", samples.mirror, cwd=clone, check=True)
     done = llm_traces("validate", cwd=clone)
@@ -150,7 +151,9 @@ def test_validate_prints_all_and_finds_damage(samples: Samples, tmp_path: Path) 
     done = llm_traces("validate", "kavier/decode", cwd=clone)
     assert done.returncode == 1 and "DIFFERS  integrity     bytes" in done.stdout and "Traceback" not in done.stderr
     done = llm_traces("validate", "burstgpt/1", cwd=clone)
-    assert done.returncode == 1 and "burstgpt/1: not here; next: llm-traces get burstgpt/1" in done.stderr
+    assert (
+        done.returncode == 1 and "burstgpt/1: the content is not here; next: llm-traces get burstgpt/1" in done.stderr
+    )
 
 
 def test_all_published_figures_hold_on_the_real_files(archive: Archive, empty_archive: Archive, mirror: Path) -> None:

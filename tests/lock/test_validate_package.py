@@ -1,4 +1,4 @@
-"""The checks of the package as a whole: this archive holds, and whatever is planted is found and named."""
+"""The checks of the package as a whole: this archive has no finding, and each planted fault is named."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def findings(root: Path) -> list[Result]:
     return [each for each in validate_package(Archive(root)) if not each.holds]
 
 
-def test_this_archive_holds(copy: Path) -> None:
+def test_this_archive_has_no_finding(copy: Path) -> None:
     assert findings(copy) == []
 
 
@@ -101,10 +101,25 @@ def test_licences_are_spdx_expressions(copy: Path, licence: str) -> None:
     assert f"licence {licence}" in {each.name for each in findings(copy)}
 
 
-def test_what_differs_is_shown(copy: Path) -> None:
+def test_a_finding_shows_the_first_difference(copy: Path) -> None:
     edit("README.md", "| 12,031 |", "| 12,032 |")(copy)
     (found,) = findings(copy)
     assert re.match(r"line \d+: '\| mooncake \| conversation \| 12,032 ", str(found.found))
+
+
+def test_many_resources_of_unknown_workloads_are_findings(copy: Path) -> None:
+    lock = json.loads((copy / "datapackage.json").read_text())
+    lock["resources"] = [lock["resources"][0] | {"workload": f"w{n}", "name": f"n{n}"} for n in range(2_000)]
+    (copy / "datapackage.json").write_text(json.dumps(lock))
+    assert sum("no such workload" in str(each.found) for each in findings(copy)) == 2_000
+
+
+@pytest.mark.parametrize("path", ["../outside.parquet", "/etc/passwd", "data/kavier/../../../x.parquet"])
+def test_a_path_that_leaves_the_archive_is_a_finding(copy: Path, path: str) -> None:
+    lock = json.loads((copy / "datapackage.json").read_text())
+    lock["resources"][0]["path"] = path
+    (copy / "datapackage.json").write_text(json.dumps(lock))
+    assert path in [each.found for each in findings(copy)]
 
 
 def test_look_alikes_need_no_citation(copy: Path) -> None:
@@ -114,6 +129,6 @@ def test_look_alikes_need_no_citation(copy: Path) -> None:
     assert "CITATION.cff" not in {each.name for each in findings(copy)}
 
 
-def test_a_lock_of_nothing_is_told(copy: Path) -> None:
+def test_a_lock_without_resources_is_a_finding(copy: Path) -> None:
     (copy / "datapackage.json").write_text(json.dumps({"name": "x"}))
     assert {"a Data Package", "a lock"} <= {each.name for each in findings(copy)}

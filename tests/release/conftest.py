@@ -32,7 +32,7 @@ def bundle(report: gate.Report, tmp_path_factory: pytest.TempPathFactory) -> Bun
 
 
 @pytest.fixture
-def release(original: Release, tmp_path: Path) -> Release:
+def archive_copy(original: Release, tmp_path: Path) -> Release:
     """A copy to change."""
     shutil.copytree(original.root, tmp_path / "archive", symlinks=True)
     return Release(Archive(tmp_path / "archive"), original.mirror)

@@ -258,17 +258,17 @@ def test_a_crate_of_a_citation_without_a_date_has_no_date() -> None:
 
 
 def test_two_runs_give_the_same_bytes_whatever_the_zone_threads_and_clone(
-    bundle: Bundle, release: Release, tmp_path: Path
+    bundle: Bundle, archive_copy: Release, tmp_path: Path
 ) -> None:
     target = tmp_path / "elsewhere" / "another-name"
     environment = {"TZ": "Pacific/Kiritimati", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1", "LC_ALL": "C"}
-    arguments = ("release", "bundle", target, "--mirror", release.mirror)
-    ran = llm_traces(*arguments, cwd=release.root, **environment)
+    arguments = ("release", "bundle", target, "--mirror", archive_copy.mirror)
+    ran = llm_traces(*arguments, cwd=archive_copy.root, **environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{target}: {len(FILES)} files" in ran.stdout
     assert content(target) == content(bundle.root)
     os.utime(target / "README.md", (0, 0))
-    ran = run_here(*arguments, cwd=release.root)
+    ran = run_here(*arguments, cwd=archive_copy.root)
     assert ran.stdout.endswith(f"{target}: nothing to do: this bundle is already there\n")
 
 
@@ -277,9 +277,9 @@ def of_another_owner(report: gate.Report) -> gate.Report:
     return replace(report, contents=replace(report.contents, organisation="us"))
 
 
-def test_findings_write_nothing(release: Release, tmp_path: Path) -> None:
-    git("tag", "--delete", __version__, cwd=release.root)
-    ran = run_here("release", "bundle", tmp_path / "out", "--mirror", release.mirror, cwd=release.root)
+def test_findings_write_nothing(archive_copy: Release, tmp_path: Path) -> None:
+    git("tag", "--delete", __version__, cwd=archive_copy.root)
+    ran = run_here("release", "bundle", tmp_path / "out", "--mirror", archive_copy.mirror, cwd=archive_copy.root)
     assert ran.returncode == 1 and not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
     assert_golden("release/findings", ran.stderr)
 
@@ -329,20 +329,20 @@ def test_other_folders_are_refused(report: gate.Report, bundle: Bundle, original
     assert_golden("release/folder-refused", "\n".join(refusals), tmp=tmp_path, archive=original.root)
 
 
-def test_a_folder_that_git_ignores_may_be_inside_the_archive(release: Release, tmp_path: Path) -> None:
-    report = gate.check(release.archive, release.sources(tmp_path))
-    assert pack.pack(report, release.root / "dist" / "bundle")
-    assert gate.check(release.archive, release.sources(tmp_path)).findings == 0
+def test_a_folder_that_git_ignores_may_be_inside_the_archive(archive_copy: Release, tmp_path: Path) -> None:
+    report = gate.check(archive_copy.archive, archive_copy.sources(tmp_path))
+    assert pack.pack(report, archive_copy.root / "dist" / "bundle")
+    assert gate.check(archive_copy.archive, archive_copy.sources(tmp_path)).findings == 0
 
 
 def test_a_table_that_changes_after_the_gate_is_not_bundled(
-    report: gate.Report, release: Release, tmp_path: Path
+    report: gate.Report, archive_copy: Release, tmp_path: Path
 ) -> None:
-    path = (release.root / TABLES[1]).resolve()
+    path = (archive_copy.root / TABLES[1]).resolve()
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(Problem, match=r"few\.parquet: the table changed after the gate checked it"):
-        pack.pack(replace(report, contents=replace(report.contents, archive=release.archive)), tmp_path / "out")
+        pack.pack(replace(report, contents=replace(report.contents, archive=archive_copy.archive)), tmp_path / "out")
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
 

@@ -157,9 +157,9 @@ FAULTS: dict[str, Callable[[Release], None]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_fault_of_the_archive_is_a_finding(fault: str, release: Release, tmp_path: Path) -> None:
-    FAULTS[fault](release)
-    report = check(release, tmp_path / "cache")
+def test_one_fault_of_the_archive_is_a_finding(fault: str, archive_copy: Release, tmp_path: Path) -> None:
+    FAULTS[fault](archive_copy)
+    report = check(archive_copy, tmp_path / "cache")
     assert report.findings
     assert_golden(f"release/{fault}", list_findings(report))
 
@@ -207,34 +207,34 @@ def test_limits_of_the_targets(original: Release, tmp_path: Path, monkeypatch: p
     assert_golden("release/limits", "\n".join([*findings, list_findings(report)]))
 
 
-def test_all_faults_are_reported_at_once(release: Release, tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(archive_copy: Release, tmp_path: Path) -> None:
     for fault in (remove_date, remove_content, change_tree, rename_tag, flip_byte):
-        fault(release)
-    findings = list_findings(check(release, tmp_path / "cache"))
+        fault(archive_copy)
+    findings = list_findings(check(archive_copy, tmp_path / "cache"))
     for subject in ("working tree", "tag of HEAD", "CHANGELOG.md", "data/demo/few.parquet", "sha256"):
         assert subject in findings
 
 
-def test_the_command_prints_all_writes_json_and_exits_with_1_on_findings(release: Release, tmp_path: Path) -> None:
-    arguments = ("release", "check", "--mirror", release.mirror, "--json", tmp_path / "report.json")
-    ran = run_here(*arguments, cwd=release.root)
+def test_the_command_prints_all_writes_json_and_exits_with_1_on_findings(archive_copy: Release, tmp_path: Path) -> None:
+    arguments = ("release", "check", "--mirror", archive_copy.mirror, "--json", tmp_path / "report.json")
+    ran = run_here(*arguments, cwd=archive_copy.root)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.endswith("\n3 workloads to release, 4 left out, 0 findings\n")
     assert "  demo/agreement  not redistributable (CC-BY-4.0)\n" in ran.stdout
-    rename_tag(release)
-    ran = run_here(*arguments, cwd=release.root)
+    rename_tag(archive_copy)
+    ran = run_here(*arguments, cwd=archive_copy.root)
     assert ran.returncode == 1 and "DIFFERS  state         tag of HEAD: expected" in ran.stdout
     assert json.loads((tmp_path / "report.json").read_text())["findings"] == 1
 
 
 def test_an_unwritable_report_and_an_unreadable_text_are_bad_use(
-    report: gate.Report, release: Release, tmp_path: Path
+    report: gate.Report, archive_copy: Release, tmp_path: Path
 ) -> None:
     with pytest.raises(BadUse) as unwritable:
         report.write_json(tmp_path / "no-such-folder" / "report.json")
-    (release.root / "LICENSE.txt").write_bytes(b"\xff\xfe")
+    (archive_copy.root / "LICENSE.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(BadUse) as unreadable:
-        check(release, tmp_path / "cache")
+        check(archive_copy, tmp_path / "cache")
     assert_golden("release/unwritable-or-unreadable", f"{unwritable.value}\n{unreadable.value}", tmp=tmp_path)
 
 
@@ -350,14 +350,14 @@ def test_columns_are_judged_by_what_they_hold(tmp_path: Path) -> None:
     }
 
 
-def test_addresses_that_authors_publish_are_allowed_in_the_citation_only(release: Release, tmp_path: Path) -> None:
-    path = release.root / "CITATION.cff"
+def test_addresses_that_authors_publish_are_allowed_in_the_citation_only(archive_copy: Release, tmp_path: Path) -> None:
+    path = archive_copy.root / "CITATION.cff"
     path.write_text(path.read_text().replace("given-names: Jo", "given-names: Jo\n    email: jo@example.org"))
-    release.commit()
-    assert list_findings(check(release, tmp_path / "cache")) == ""
-    (release.root / "README.md").write_text("Write to jo@example.org\n")
-    release.commit()
-    assert "README.md" in list_findings(check(release, tmp_path / "cache"))
+    archive_copy.commit()
+    assert list_findings(check(archive_copy, tmp_path / "cache")) == ""
+    (archive_copy.root / "README.md").write_text("Write to jo@example.org\n")
+    archive_copy.commit()
+    assert "README.md" in list_findings(check(archive_copy, tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(

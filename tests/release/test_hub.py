@@ -15,16 +15,28 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import Problem
 from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.bundle.pack import pack
 from llm_trace_archive.release.gate import check as gate
 from support.bundles import summed, tiny_bundle
 from support.chance import SEED, seeds
+from support.command import run_here
 from support.fake_hub import ATTRIBUTES, ORGANISATION, OUTSIDER, READER, WRITER, FakeHub, Repo, fake_hub
 from support.fake_hub_server import Fault, Handler
 from support.golden import assert_golden
-from support.hub_runs import NAME, environment, release, release_quickly, send, send_by_process, start_quickly
+from support.hub_runs import (
+    NAME,
+    client_of,
+    environment,
+    publish,
+    release_quickly,
+    send,
+    send_by_process,
+    start_quickly,
+)
+from support.releases import Release
 
 WRITING = {"create_repo", "put", "put_part", "complete", "commit", "tag"}
 
@@ -68,16 +80,30 @@ def test_a_release_is_one_commit_and_a_tag_with_exactly_the_bundles_files(hub: F
     assert f"{hub.url}/datasets/{NAME}/tree/1.0.0" in ran.stdout.splitlines()
     assert WRITER not in ran.stdout
 
-    assert "nothing to do" in release(hub, bundle)
+    assert "nothing to do" in publish(hub, bundle)
     assert not WRITING & set(hub.requests)
     assert_released(hub, hub.repos[NAME], bundle)
 
 
+def test_a_release_inside_its_archive_is_recorded(
+    bundle: Bundle, archive_copy: Release, hub: FakeHub, tmp_path: Path
+) -> None:
+    with client_of(hub):
+        arguments = ("release", "huggingface", bundle.root, "--repo", NAME)
+        inside = run_here(*arguments, cwd=archive_copy.root)
+        outside = run_here(*arguments, cwd=tmp_path)
+    recorded = "datapackage.json: now names the release at huggingface; review and commit it\n"
+    assert (inside.returncode, outside.returncode) == (0, 0), inside.stderr + outside.stderr
+    assert inside.stdout.endswith(recorded)
+    assert [each["place"] for each in Archive(archive_copy.root).lock["releases"]] == [NAME]
+    assert "not recorded: the current directory is not in the archive of version" in outside.stdout
+
+
 def test_the_next_release_sends_what_changed_and_deletes_what_is_gone(hub: FakeHub, tmp_path: Path) -> None:
     first = tiny_bundle(tmp_path / "1", "1.0.0", few=3, many=5000, gone=10)
-    release(hub, first)
+    publish(hub, first)
     second = tiny_bundle(tmp_path / "2", "1.1.0", few=4, many=5000)
-    out = release(hub, second)
+    out = publish(hub, second)
     assert_released(hub, hub.repos[NAME], first, second)
     changed = {"data/demo/few.parquet", "datapackage.json", "CITATION.cff", "README.md", "SHA256SUMS"}
     sizes = {each.path: each.bytes for each in second.files}
@@ -86,15 +112,15 @@ def test_the_next_release_sends_what_changed_and_deletes_what_is_gone(hub: FakeH
     assert "5 files to send" in out
     assert "1 to delete, 2 unchanged" in out
     # The earlier one is still there, and releasing it again does not restore it on main.
-    assert "nothing to do" in release(hub, first)
+    assert "nothing to do" in publish(hub, first)
     assert_released(hub, hub.repos[NAME], first, second)
 
 
 def test_a_pull_request_gets_no_tag_until_it_is_merged(hub: FakeHub, tmp_path: Path) -> None:
     first, second = tiny_bundle(tmp_path / "1"), tiny_bundle(tmp_path / "2", "1.1.0", few=3, many=6000)
-    release(hub, first)
+    publish(hub, first)
     repo = hub.repos[NAME]
-    out = release(hub, second, "--pr", token=OUTSIDER)  # who may not write to main
+    out = publish(hub, second, "--pr", token=OUTSIDER)  # who may not write to main
     assert f"{hub.url}/datasets/{NAME}/discussions/1" in out.splitlines()
     assert "waits to be merged" in out
     assert (repo.titles, list(repo.tags)) == ({"refs/pr/1": "Release 1.1.0"}, ["1.0.0"])
@@ -102,18 +128,18 @@ def test_a_pull_request_gets_no_tag_until_it_is_merged(hub: FakeHub, tmp_path: P
         ".gitattributes"
     }
 
-    release(hub, second, "--pr")
+    publish(hub, second, "--pr")
     assert not WRITING & set(hub.requests)
     (second.root / "NOTICE").write_text("More.\n")  # the same release, corrected: the same pull request
     second = summed(second.root)
-    release(hub, second, "--pr")
+    publish(hub, second, "--pr")
     assert list(repo.pulls) == ["refs/pr/1"]
     assert contents(hub, repo, repo.pulls["refs/pr/1"])["NOTICE"] == b"More.\n"
 
     repo.merge("refs/pr/1")
-    assert "is merged" in release(hub, second, "--pr")
+    assert "is merged" in publish(hub, second, "--pr")
     assert not WRITING & set(hub.requests)
-    release(hub, second)
+    publish(hub, second)
     assert WRITING & set(hub.requests) == {"tag"}
     repo.pulls.clear()
     assert_released(hub, repo, first, second)
@@ -121,9 +147,9 @@ def test_a_pull_request_gets_no_tag_until_it_is_merged(hub: FakeHub, tmp_path: P
 
 def test_a_private_repo_is_created_and_is_visible_only_with_the_token(hub: FakeHub, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
-    assert "created the private dataset repo" in release(hub, bundle, "--private")
+    assert "created the private dataset repo" in publish(hub, bundle, "--private")
     assert hub.repos[NAME].private
-    release(hub, bundle)
+    publish(hub, bundle)
     assert hub.repos[NAME].private
     ran = send(hub, bundle, token=OUTSIDER)
     assert ran.returncode == 2
@@ -131,7 +157,7 @@ def test_a_private_repo_is_created_and_is_visible_only_with_the_token(hub: FakeH
 
 
 def release_and_change_bundle(hub: FakeHub, bundle: Bundle) -> None:
-    release(hub, bundle)
+    publish(hub, bundle)
     (bundle.root / "README.md").write_text("---\nlicense: mit\n---\n# Other\n")
     (bundle.root / "LICENSE.txt").unlink()
     (bundle.root / "NOTICE").write_text("New.\n")
@@ -139,7 +165,7 @@ def release_and_change_bundle(hub: FakeHub, bundle: Bundle) -> None:
 
 
 def replace_by_foreign_files(hub: FakeHub, bundle: Bundle) -> None:
-    release(hub, bundle)
+    publish(hub, bundle)
     repo = hub.repos[NAME]
     tree = {".gitattributes": hub.keep(ATTRIBUTES), "mine.csv": hub.keep(b"a,b\n")}
     repo.tags = {}
@@ -153,7 +179,7 @@ CASES = {
     "foreign-organisation": (None, {"repo": "others/traces"}, ()),
     "invalid-name": (None, {"repo": "demo--org/traces"}, ()),
     "pull-request-without-repo": (None, {}, ("--pr",)),
-    "repo-is-public": (release, {}, ("--private",)),
+    "repo-is-public": (publish, {}, ("--private",)),
     "tag-with-different-files": (release_and_change_bundle, {}, ()),
     "foreign-files": (replace_by_foreign_files, {}, ()),
 }
@@ -217,7 +243,7 @@ def test_a_card_that_the_hub_rejects_is_reported(hub: FakeHub, tmp_path: Path) -
 
 def test_a_change_by_someone_else_is_not_overwritten(hub: FakeHub, tmp_path: Path) -> None:
     first = tiny_bundle(tmp_path / "1")
-    release(hub, first)
+    publish(hub, first)
     repo, commit = hub.repos[NAME], hub.commit
 
     def commit_first(handler: Handler, name: str, revision: str) -> None:
@@ -260,12 +286,19 @@ def test_two_at_the_same_time_make_one_release(hub: FakeHub, tmp_path: Path) -> 
     assert_released(hub, hub.repos[NAME], bundle)
 
 
-def test_a_server_that_keeps_failing_is_reported(hub: FakeHub, tmp_path: Path) -> None:
-    hub.faults = [Fault(1, "lost 500", "commit"), Fault(2, "503", "revision_info", lasts=True)]
+@pytest.mark.parametrize(
+    ("name", "faults"),
+    {
+        "server-keeps-failing": [Fault(1, "lost 500", "commit"), Fault(2, "503", "revision_info", lasts=True)],
+        "commit-keeps-failing": [Fault(1, "503", "commit", lasts=True)],
+    }.items(),
+)
+def test_a_server_that_keeps_failing_is_reported(name: str, faults: list[Fault], hub: FakeHub, tmp_path: Path) -> None:
+    hub.faults = [replace(each) for each in faults]
     with pytest.raises(Problem) as caught:
         release_quickly(hub, tiny_bundle(tmp_path / "bundle"))
     assert caught.value.exit_code == 1
-    assert_golden("hub/server-keeps-failing", str(caught.value))
+    assert_golden(f"hub/{name}", str(caught.value))
 
 
 KINDS = ["429", "limit", "500", "503", "drop", "half", "lost", "lost 500", "kill", "lost kill", "dead", "clock"]
@@ -330,7 +363,7 @@ def test_a_bundle_goes_to_the_repo_it_names_and_loads_at_its_version(
     report = replace(report, contents=replace(report.contents, organisation=ORGANISATION))
     bundle = pack(report, tmp_path / "bundle")
     assert bundle
-    release(hub, bundle, repo="")
+    publish(hub, bundle, repo="")
     assert_released(hub, hub.repos[NAME], bundle)
     named = bundle.package["resources"][0]["urls"]
     assert named[0].partition("/datasets/")[2] == f"{NAME}/resolve/{bundle.version}/data/blocks/chat.parquet"

@@ -324,7 +324,7 @@ def test_a_corrupt_upload_is_detected_and_sent_again(target: Target, monkeypatch
     corrupt(monkeypatch, 1)
     bundle = target.bundle()
     done = target.release(bundle, publish=True)
-    assert any("arrived corrupt: sending it again" in line for line in target.said)
+    assert any("arrived corrupt" in line for line in target.said)
     assert contents(done) == files(bundle)
 
 

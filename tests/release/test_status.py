@@ -19,7 +19,7 @@ from support.command import run_here
 from support.fake_hub import WRITER, Entry, FakeHub, fake_hub
 from support.fake_invenio import Fake, fake_invenio
 from support.golden import assert_golden
-from support.hub_runs import NAME, client_of, release
+from support.hub_runs import NAME, client_of, publish
 
 
 class Everywhere:
@@ -62,7 +62,7 @@ def test_a_version_that_is_nowhere_a_draft_and_everywhere(everywhere: Everywhere
     assert (ran.returncode, ran.stderr) == (0, "")
     assert_golden("status/not-released", ran.stdout)
 
-    release(everywhere.hub, everywhere.bundle)
+    publish(everywhere.hub, everywhere.bundle)
     record = everywhere.release_to_zenodo(publish=False)
     ran = everywhere.status(root, "--record", record)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -82,7 +82,7 @@ def test_a_version_that_is_nowhere_a_draft_and_everywhere(everywhere: Everywhere
 
 def test_every_file_that_differs_is_named(everywhere: Everywhere) -> None:
     hub, bundle = everywhere.hub, everywhere.bundle
-    release(hub, bundle)
+    publish(hub, bundle)
     everywhere.record(zenodo=everywhere.release_to_zenodo())
     commit = hub.repos[NAME].history()[0]
     commit.tree["README.md"] = hub.keep(b"changed")
@@ -98,7 +98,7 @@ def test_every_file_that_differs_is_named(everywhere: Everywhere) -> None:
 
 def test_a_download_proves_that_the_server_has_what_it_reports(everywhere: Everywhere) -> None:
     hub, bundle = everywhere.hub, everywhere.bundle
-    release(hub, bundle)
+    publish(hub, bundle)
     everywhere.record(zenodo=everywhere.release_to_zenodo())
     assert everywhere.status(bundle.root).returncode == 0
     entry: Entry = hub.repos[NAME].history()[0].tree["data/demo/many.parquet"]
@@ -113,19 +113,26 @@ def test_a_download_proves_that_the_server_has_what_it_reports(everywhere: Every
 
 
 def test_a_missing_version_is_reported(everywhere: Everywhere, tmp_path: Path) -> None:
-    release(everywhere.hub, everywhere.bundle)
+    publish(everywhere.hub, everywhere.bundle)
     everywhere.record(zenodo=everywhere.release_to_zenodo())
     later = tiny_bundle(tmp_path / "later", "1.1.0")
     ran = everywhere.status(later.root)
     assert ran.returncode == 1
     assert_golden("status/only-earlier-version", ran.stdout)
-    release(everywhere.hub, later, "--pr")
+    publish(everywhere.hub, later, "--pr")
     ran = everywhere.status(later.root)
     assert ran.returncode == 1
     assert "pull request" in ran.stdout
     (later.root / "README.md").write_text("---\nlicense: mit\n---\n")
     ran = everywhere.status(summed(later.root).root)
     assert "README.md: different bytes" in ran.stdout
+
+
+def test_nothing_is_asked_when_offline(everywhere: Everywhere) -> None:
+    ran = everywhere.status(LLM_TRACES_OFFLINE="1")
+    assert ran.returncode == 2
+    assert "LLM_TRACES_OFFLINE: is set" in ran.stderr
+    assert not everywhere.hub.requests
 
 
 @pytest.mark.parametrize(
@@ -145,7 +152,7 @@ def test_an_unreachable_target_is_reported(name: str, settings: dict[str, str], 
 
 
 def test_a_private_repo_is_reported_but_not_downloaded(everywhere: Everywhere) -> None:
-    release(everywhere.hub, everywhere.bundle, "--private")
+    publish(everywhere.hub, everywhere.bundle, "--private")
     everywhere.record(zenodo=everywhere.release_to_zenodo())
     ran = everywhere.status(everywhere.bundle.root)
     assert ran.returncode == 0

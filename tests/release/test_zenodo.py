@@ -29,6 +29,7 @@ from support.chance import FACTOR, seeds
 from support.command import run_here
 from support.fake_invenio import Fake, Fault, Record, fake_invenio
 from support.golden import assert_golden
+from support.releases import Release as ReleasableArchive
 from support.servers import redirecting, site
 
 QUICK = Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=2)
@@ -350,6 +351,19 @@ def test_the_command(fake: Fake, versions: dict[str, Bundle]) -> None:
     none = run(bundle, ZENODO_SANDBOX_TOKEN="")
     assert none.returncode == 2
     assert_golden("zenodo/no-token", none.stderr, server=fake.url)
+
+
+def test_a_publication_inside_its_archive_is_recorded(
+    fake: Fake, bundle: Bundle, archive_copy: ReleasableArchive
+) -> None:
+    ran = run_here("release", "zenodo", bundle.root, "--publish", cwd=archive_copy.root)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.endswith(
+        "datapackage.json: now names the release at zenodo; review and commit it\n"
+        "CITATION.cff: now names the release at zenodo; review and commit it\n"
+    )
+    again = run_here("release", "zenodo", bundle.root, "--publish", cwd=archive_copy.root)
+    assert "nothing to do" in again.stdout and "now names" not in again.stdout
 
 
 def problem(call: Callable[[], Any]) -> Problem:

@@ -1,4 +1,4 @@
-"""Random faults: each run draws a new seed and prints it; `SEED=N` repeats it, `FAULTS=30` tries 30 times as many."""
+"""Random faults: each run draws and prints a new seed; `SEED=N` repeats it, `FAULTS=30` tries 30 times as many."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ FACTOR = int(os.environ.get("FAULTS", "1"))
 
 
 def seeds(count: int) -> range:
-    """The seeds of `count` random cases, or of so many times more as FAULTS asks."""
+    """Return the seeds of `count` random cases, times FAULTS."""
     return range(SEED, SEED + count * FACTOR)

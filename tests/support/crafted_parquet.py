@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pyarrow as pa
-
 
 class Struct:
     """A struct in Thrift's compact protocol, to write footers that no library would."""
@@ -91,9 +89,6 @@ CRAFTED: dict[str, Callable[[], bytes]] = {
     "fewer than no rows": lambda: crafted(-5, 5, 9, nulls(5)),
     "fewer values than rows": lambda: crafted(100_000, 100_000, 9, nulls(5)),
     "page": lambda: crafted(100, 100, HUGE, b"(\xb5/\xfd" + bytes(40), codec=6),
-    "page that is as big": lambda: crafted(
-        2**26, 2**26, 2**29, pa.compress(bytes(2**29), "zstd", asbytes=True), codec=6
-    ),
     "width": lambda: crafted(1000, 1000, 9, nulls(1000), kind=7, length=2**30),
     "widths together": lambda: crafted(100_000, 100_000, 9, nulls(100_000), kind=7, length=2**20),
     "depth": lambda: nested(100_000),

@@ -80,6 +80,7 @@ class FakeHub(Site):
 
     chunk  bytes per part of a large file; 0 for one part
     sent   bytes of content received, by "lfs" and "regular"
+    organisations  those that WRITER is a member of
     """
 
     folder: Path = Path()
@@ -87,6 +88,7 @@ class FakeHub(Site):
     repos: dict[str, Repo] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)  # by git's id
     sent: dict[str, int] = field(default_factory=lambda: {"lfs": 0, "regular": 0})
+    organisations: tuple[str, ...] = (ORGANISATION,)
 
     def repo(self, handler: Handler, name: str, write: bool = False, pull: bool = False) -> Repo:
         """Return a repo if the token may read it, and write to it or open a pull request. Raises RefusedError."""
@@ -130,7 +132,7 @@ class FakeHub(Site):
         asked = handler.json()
         if not asked.keys() <= {"name", "organization", "type", "private", "visibility"} or asked["type"] != "dataset":
             raise RefusedError(400, f"unknown settings {asked}")
-        if handler.token() != WRITER or asked["organization"] != ORGANISATION:
+        if handler.token() != WRITER or asked["organization"] not in self.organisations:
             raise RefusedError(403, "You don't have the rights to create a dataset under this namespace")
         name = f"{asked['organization']}/{asked['name']}"
         url = f"{self.url}/datasets/{name}"

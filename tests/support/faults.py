@@ -1,6 +1,6 @@
-"""Random plans of what goes wrong on the way of one upstream file: the answers of its servers, and what is here before.
+"""Random plans of what goes wrong with one upstream file: its servers' answers, and what earlier runs left.
 
-A plan follows from its seed alone. `str(plan)` is all of it, for the message of a test that fails.
+A plan follows from its seed alone. `str(plan)` shows all of it, for the message of a failing test.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def _cut(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
 
 
 def _flip(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
-    spoilt = bytearray(body)
+    corrupt = bytearray(body)
     for _ in range(rng.choice((1, 1, 1, 20))):
-        spoilt[rng.randrange(len(spoilt))] ^= 1 << rng.randrange(8)
-    handler.send(handler.begin(bytes(spoilt)))
+        corrupt[rng.randrange(len(corrupt))] ^= 1 << rng.randrange(8)
+    handler.send(handler.begin(bytes(corrupt)))
 
 
 def _stall(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
@@ -77,14 +77,14 @@ def _wrong_range(handler: servers.Handler, body: bytes, rng: random.Random) -> N
 
 
 def _gap(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
-    """Says it goes on where it was asked to, and goes on somewhere else."""
+    """Claim to continue where asked, and continue somewhere else."""
     asked = handler.wanted() or 0
     rest = body[rng.randrange(len(body)) :]
     handler.answer(206, rest, None, Content_Range=f"bytes {asked}-{len(body) - 1}/{len(body)}")
 
 
 def _other(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
-    """Content of another day, by Range too, sometimes cut, with an ETag of its own or of the right one."""
+    """Send content of another version, by Range too, sometimes cut, with its own ETag or the right one."""
     other = random.Random(rng.choice((1, 2))).randbytes(len(body) + rng.choice((0, 0, -1, 7)))
     tag = rng.choice(("", '"other"', '"right"', 'W/"other"'))
     rest = handler.begin(other or b"x", **({"ETag": tag} if tag else {}))
@@ -93,7 +93,7 @@ def _other(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
 
 
 def _tagged(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
-    """The right content with its ETag, often cut; a Range of another's ETag is answered with the whole."""
+    """Send the right content with its ETag, often cut; answer a Range with another ETag by the whole."""
     asked = handler.headers.get("If-Range", '"right"')
     rest = handler.begin(body, ranges=asked == '"right"', ETag='"right"')
     handler.send(rest[: rng.randrange(len(rest) + 1)] if rng.random() < 0.7 else rest)
@@ -180,7 +180,11 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass
 class Plan:
-    """What one fetch meets. `answers` is by place: the faults in order; then the last stays, or all is good."""
+    """What one fetch meets.
+
+    answers  by place: the faults in order; after them the last one stays, or everything is good
+    before   what is in the cache before the fetch, and its size
+    """
 
     seed: int
     body: bytes = field(init=False, repr=False)
@@ -198,16 +202,16 @@ class Plan:
         places = rng.choice((["url"], ["url"], ["url", "also"], ["mirror", "url"], ["mirror", "url", "also"]))
         self.answers = {place: rng.choices(list(FAULTS), k=rng.choice((1, 1, 2, 3, 4))) for place in places}
         self.stays = {place: rng.random() < 0.5 for place in places}
-        self.before = rng.choice(("nothing", "nothing", "partial", "rubbish", "spoilt")), rng.randrange(self.size + 3)
+        self.before = rng.choice(("nothing", "nothing", "partial", "rubbish", "corrupt")), rng.randrange(self.size + 3)
         self.is_size_known = rng.random() < 0.8
         self.is_git_blob = rng.random() < 0.2
 
     def path(self, place: str) -> str:
-        """Path of the file's URL on the server."""
+        """Return the path of the file's URL on the server."""
         return f"/{self.seed}/demo/log.csv" if place == "mirror" else f"/{self.seed}/{place}"
 
     def script(self, place: str) -> servers.Script:
-        """What the server does at that place."""
+        """Return what the server does at that place."""
         names = self.answers[place]
 
         def script(handler: servers.Handler) -> None:
@@ -219,7 +223,7 @@ class Plan:
         return script
 
     def file(self, site: str) -> UpstreamFile:
-        """The file as its recipe would tell it."""
+        """Return the file as its recipe would describe it."""
         return UpstreamFile(
             "demo",
             "log.csv",

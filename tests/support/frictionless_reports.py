@@ -1,4 +1,4 @@
-"""Reports of the Frictionless plugin and of stock frictionless, to be compared."""
+"""Reports of the Frictionless plugin and of stock frictionless, to compare them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROFILE = "https://datapackage.org/profiles/2.0/dataresource.json"  # for exclus
 
 @contextmanager
 def stock() -> Iterator[None]:
-    """Frictionless as it is without the plugin."""
+    """Turn the plugin off."""
     os.environ["FRICTIONLESS_ARROW"] = "off"
     try:
         yield
@@ -32,8 +32,8 @@ def stock() -> Iterator[None]:
         del os.environ["FRICTIONLESS_ARROW"]
 
 
-def told(report: Report) -> dict[str, Any]:
-    """All that a report says, but for times and hashes."""
+def summarise(report: Report) -> dict[str, Any]:
+    """Return everything in a report but times and hashes."""
     if not report.tasks:
         return {"errors": [error.to_descriptor() for error in report.errors]}
     task = report.task
@@ -48,12 +48,12 @@ def told(report: Report) -> dict[str, Any]:
 
 
 def kinds(report: Report) -> list[str]:
-    """The types of the errors."""
+    """Return the types of the errors."""
     return [error[-1] for error in report.flatten()]
 
 
 def by_rows(table: pa.Table, schema: dict[str, Any], **limits: Any) -> Report | None:
-    """Stock frictionless on the same values as Python objects; None where it fails with a traceback."""
+    """Return stock frictionless's report on the same values as Python objects; None if it fails with a traceback."""
     columns = [[native(value) for value in column.to_pylist()] for column in table.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
     with stock():
@@ -64,7 +64,7 @@ def by_rows(table: pa.Table, schema: dict[str, Any], **limits: Any) -> Report | 
 
 
 def unless_it_fails(resource: Resource, **limits: Any) -> Report | None:
-    """Stock's report, or None where it fails with a traceback."""
+    """Return stock's report, or None if it fails with a traceback."""
     try:
         report: Report = resource.validate(**limits)
     except (TypeError, decimal.InvalidOperation):
@@ -73,21 +73,21 @@ def unless_it_fails(resource: Resource, **limits: Any) -> Report | None:
 
 
 def agree(report: Report, expected: Report | None, schema: dict[str, Any]) -> None:
-    """Fail unless two reports say the same; where stock fails with a traceback, the plugin's ends in an error."""
+    """Fail unless two reports agree; where stock fails with a traceback, the plugin's must end with an error."""
     if expected is None:
         # Looking up references, stock reads rows past any limit, and fails there.
         assert kinds(report)[-1:] == ["source-error"] or "foreignKeys" in schema
     else:
-        assert told(report) == told(expected)
+        assert summarise(report) == summarise(expected)
 
 
 def native(value: Any) -> Any:
-    """pandas' subclass of datetime as the class itself."""
+    """Return a datetime of pandas as Python's own."""
     return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
 
 
 def by_columns(path: Path, schema: dict[str, Any], kind: str = "table", **limits: Any) -> Report:
-    """The plugin on the file."""
+    """Return the plugin's report on a file."""
     descriptor = {
         "$schema": PROFILE,
         "name": "t",
@@ -108,7 +108,7 @@ LAX = settings(
 
 
 def command(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """`frictionless validate` as a user runs it."""
+    """Run `frictionless validate` as a user does."""
     source = Path(frictionless_arrow.__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": str(source), "COLUMNS": "200"} | (env or {})
     line = [sys.executable, "-m", "frictionless", "validate", *arguments]

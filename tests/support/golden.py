@@ -1,4 +1,4 @@
-"""Compare a message with its golden file; `WRITE_GOLDEN=1 pytest` brings the files up to date, for review."""
+"""Compare a message with its golden file; `WRITE_GOLDEN=1 pytest` updates the files, for review."""
 
 from __future__ import annotations
 

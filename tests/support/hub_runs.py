@@ -17,7 +17,7 @@ import huggingface_hub.constants
 import pytest
 
 from llm_trace_archive.release.bundle.folder import Bundle
-from llm_trace_archive.release.hub import release as release_module
+from llm_trace_archive.release.hub import release as hub_release
 from llm_trace_archive.upstream.http import Patience
 from support.command import run_here
 from support.fake_hub import ORGANISATION, WRITER, FakeHub
@@ -89,7 +89,7 @@ def send_by_process(
     )
 
 
-def release(hub: FakeHub, bundle: Bundle, *options: str, repo: str = NAME, token: str = WRITER) -> str:
+def publish(hub: FakeHub, bundle: Bundle, *options: str, repo: str = NAME, token: str = WRITER) -> str:
     """Run the command, which must succeed; return its output."""
     ran = send(hub, bundle, *options, repo=repo, token=token)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -103,7 +103,7 @@ def release_quickly(hub: FakeHub, bundle: Bundle, read: float = 20) -> list[str]
     sleep = time.sleep
     with client_of(hub) as patch:
         patch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
-        release_module.release(bundle, NAME, say=lines.append, patience=Patience(read=read))
+        hub_release.release(bundle, NAME, say=lines.append, patience=Patience(read=read))
     return lines
 
 

@@ -1,9 +1,8 @@
-"""Archives whose one upstream file is whatever a test wants it to be, with a true pin."""
+"""Archives with one upstream file of any content, and a true pin."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import tomlkit
 
@@ -16,7 +15,7 @@ MOONCAKE_ROW = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_
 
 
 def pinned(archive: Archive, name: str, content: bytes, rows: int | None = None) -> Sources:
-    """Make `content` the upstream file of workload `name`: recipe, pin and mirror agree. Expectations are dropped."""
+    """Make `content` the upstream file of workload `name`: recipe, pin and mirror agree, expectations are removed."""
     trace, _, wanted = name.partition("/")
     path = archive.root / "recipes" / f"{trace}.toml"
     recipe = tomlkit.parse(path.read_text())
@@ -35,10 +34,3 @@ def pinned(archive: Archive, name: str, content: bytes, rows: int | None = None)
     path.write_text(tomlkit.dumps(recipe))
     archive.__dict__.pop("recipes", None)  # read it again
     return Sources(cache=archive.root.parent / "cache", mirror=str(mirror), offline=True)
-
-
-def unpathed(text: str, *roots: Path) -> str:
-    """A message without the test's own folders, to be compared with a golden file."""
-    for root in roots:
-        text = text.replace(str(root), "<root>")
-    return text

@@ -55,8 +55,8 @@ def llm_traces(
 
 
 @contextlib.contextmanager
-def with_us() -> Iterator[None]:
-    """Our programs on PATH again, for as long as the block lasts."""
+def with_package() -> Iterator[None]:
+    """Put the programs of this package back on PATH while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(BIN), prepend=os.pathsep)
         yield

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that misbehaves on demand, one script a path."""
+"""A real HTTP server on loopback that misbehaves on demand, one script per path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers a GET by the script of its path, and counts what was asked and sent."""
+    """Answers a GET by the script of its path, and counts requests and bytes."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -52,12 +52,12 @@ class Handler(BaseHTTPRequestHandler):
             self.server.site.sent[self.path.partition("?")[0]] += len(body)
 
     def wanted(self) -> int | None:
-        """First byte asked for, or None without a Range."""
+        """Return the first byte requested, or None without a Range."""
         span = self.headers.get("Range")
         return int(span.removeprefix("bytes=").partition("-")[0]) if span else None
 
     def begin(self, body: bytes, ranges: bool = True, **headers: str) -> bytes:
-        """Send the headers for `body`, ranged if asked for, and return the bytes that are to follow."""
+        """Send the headers for `body`, or for the requested range of it, and return the bytes that follow."""
         start = self.wanted() if ranges else None
         if start is not None and start >= len(body):
             self.answer(416, Content_Range=f"bytes */{len(body)}")
@@ -101,7 +101,7 @@ class Site:
 
 @contextlib.contextmanager
 def site(tls: ssl.SSLContext | None = None, handler: type[Handler] = Handler) -> Iterator[Site]:
-    """A server on a free port of 127.0.0.1."""
+    """Run a server on a free port of 127.0.0.1."""
     server = Server(("127.0.0.1", 0), handler)
     server.site = Site(f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}")
     if tls:
@@ -133,7 +133,7 @@ class Proxy(Handler):
 
 
 def tunnelling(port: int) -> Script:
-    """Connect to that port of this machine, whatever host was asked for."""
+    """Connect to that port of this machine, whatever host is requested."""
 
     def pump(source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -155,7 +155,7 @@ def tunnelling(port: int) -> Script:
 
 
 def plain(body: bytes) -> Script:
-    """A good server: whole, or by Range."""
+    """Answer as a good server does, by Range too."""
     return lambda handler: handler.send(handler.begin(body))
 
 
@@ -164,7 +164,7 @@ def ignoring_range(body: bytes) -> Script:
 
 
 def wrong_range(body: bytes) -> Script:
-    """Answer any Range with the whole, called a part."""
+    """Answer any Range with the whole body, labelled as a part."""
 
     def script(handler: Handler) -> None:
         if handler.wanted() is None:
@@ -176,7 +176,7 @@ def wrong_range(body: bytes) -> Script:
 
 
 def cutting(body: bytes, after: int, times: int = 1 << 30, ranges: bool = True) -> Script:
-    """Close the connection `after` bytes of each of the first `times` answers."""
+    """Close the connection `after` so many bytes of each of the first `times` answers."""
 
     def script(handler: Handler) -> None:
         rest = handler.begin(body, ranges)
@@ -187,7 +187,7 @@ def cutting(body: bytes, after: int, times: int = 1 << 30, ranges: bool = True) 
 
 
 def slow(body: bytes, block: int, seconds: float) -> Script:
-    """Wait after every block, by Range too."""
+    """Wait after every block."""
 
     def script(handler: Handler) -> None:
         rest = handler.begin(body)
@@ -199,7 +199,7 @@ def slow(body: bytes, block: int, seconds: float) -> Script:
 
 
 def stalling(body: bytes, after: int, seconds: float, times: int = 1) -> Script:
-    """Say nothing for some seconds `after` some bytes of the first answers."""
+    """Stay silent for some seconds `after` so many bytes of the first `times` answers."""
 
     def script(handler: Handler) -> None:
         rest = handler.begin(body)
@@ -214,12 +214,12 @@ def stalling(body: bytes, after: int, seconds: float, times: int = 1) -> Script:
 
 
 def failing(status: int, times: int, then: Script, **headers: str) -> Script:
-    """Answer with an error a few times."""
+    """Answer with an error `times` times, and then as another script."""
     return lambda handler: handler.answer(status, b"sorry", None, **headers) if handler.nth <= times else then(handler)
 
 
 def wrong_length(body: bytes, length: int) -> Script:
-    """Announce another length than the body has, and close."""
+    """Announce a wrong length, and close."""
 
     def script(handler: Handler) -> None:
         handler.answer(200, body, length=length)
@@ -229,7 +229,7 @@ def wrong_length(body: bytes, length: int) -> Script:
 
 
 def endless(block: bytes = b"x" * 65536) -> Script:
-    """A chunked body that never ends."""
+    """Send a chunked body that never ends."""
 
     def script(handler: Handler) -> None:
         handler.send_response(200)

@@ -1,4 +1,4 @@
-"""A small archive as it is published, its upstream at any URL: for tests that run whole programs many times."""
+"""A small archive with its upstream at any URL, for tests that run whole programs many times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from llm_trace_archive.core import links
 from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.lock.build import build
 from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.sources import Sources
@@ -44,7 +46,7 @@ expect = { rows = %d }
 
 
 def upstream(rows: int) -> bytes:
-    """A CSV file that does not compress well, so that there is something to fetch."""
+    """Return a CSV file that does not compress well, so that there is something to fetch."""
     rng = random.Random(rows)
     return b"at,in\n" + b"".join(b"%d,%d\n" % (row, rng.randrange(10**6)) for row in range(rows))
 
@@ -52,10 +54,12 @@ def upstream(rows: int) -> bytes:
 def publish(
     home: Path, url: str, workloads: dict[str, tuple[str, int]], unbuilt: Collection[str] = ()
 ) -> tuple[Archive, dict[str, bytes]]:
-    """Build and commit `home/published`, the main branch only; returns it and its upstream files by name.
+    """Build and commit the archive `home/published`, and return it and its upstream files by name.
 
-    workloads  name of the workload: name of its upstream file below `url`, and that file's rows
-    unbuilt    the names of those that only have a recipe
+    It has main only. `home/mirror` is a mirror of the upstream.
+
+    workloads  for each name: the name of its upstream file below `url`, and that file's number of rows
+    unbuilt    names of workloads that only have a recipe
     """
     root = home / "published"
     root.mkdir(parents=True)
@@ -85,16 +89,36 @@ def publish(
     return Archive(root), files
 
 
-def are_right(root: Path, names: tuple[str, ...] = ()) -> bool:
-    """Whether the content of all workloads of the lock, or of those named, is here with the lock's bytes."""
-    locked = Archive(root).locked
+def are_right(root: Path, names: Collection[str] | None = None, locked_in: Path | None = None) -> bool:
+    """Return whether all workloads, or those named, are present with the bytes of the lock (of another archive)."""
+    locked = Archive(locked_in or root).locked
     return all(
-        hashlib.sha256((root / locked[name]["path"]).read_bytes()).hexdigest() == locked[name]["hash"][7:]
-        for name in names or locked
+        hash_file(root / locked[name]["path"])[0] == locked[name]["hash"].removeprefix("sha256:")
+        for name in (locked if names is None else names)
     )
 
 
+def names_here(root: Path) -> set[str]:
+    """Return the names of the workloads whose content is here, after comparing it with the lock."""
+    archive = Archive(root)
+    here = [each for each in archive.select() if archive.is_present(each)]
+    assert are_right(root, [str(each) for each in here if str(each) in archive.locked])
+    return {each.name for each in here}
+
+
+def store(archive: Archive, name: str, content: bytes) -> Path:
+    """Store the right bytes of a locked workload as a build does, and return its path."""
+    locked = archive.locked[name]
+    file = archive.root / "made.part"
+    file.write_bytes(content)
+    try:
+        links.store(archive.root, locked["path"], file, locked["hash"].removeprefix("sha256:"), locked["bytes"])
+    finally:
+        file.unlink(missing_ok=True)
+    return archive.root / locked["path"]
+
+
 def leftovers(root: Path) -> list[str]:
-    """Files of ours in the clone that no commit and no content accounts for."""
+    """Return files in the clone that are neither committed nor content, as git and git-annex see it."""
     strays = [path for path in root.rglob("*.part*") if ".git/annex/objects" not in str(path)]
     return [str(path.relative_to(root)) for path in strays] + git("status", "--porcelain", cwd=root).splitlines()

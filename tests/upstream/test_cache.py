@@ -1,4 +1,4 @@
-"""`llm-traces cache`: what it lists, finds spoilt and frees, beside processes that fetch and read."""
+"""`llm-traces cache`: what it lists, finds corrupt and removes, beside processes that fetch and read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ import pytest
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.recipe import UpstreamFile
 from llm_trace_archive.upstream.cache import Cache
-from llm_trace_archive.upstream.renew import pin
+from llm_trace_archive.upstream.renew import renew
 from llm_trace_archive.upstream.sources import Sources
 from support import servers
+from support.command import run_here
 from support.golden import assert_golden
-from support.programs import Samples, llm_traces
+from support.programs import Samples
 
 BODY = random.Random(1).randbytes(300_000)
 DAY = 86400
@@ -30,15 +31,18 @@ DAY = 86400
 
 @pytest.fixture
 def cache(tmp_path: Path, samples: Samples) -> Cache:
-    """A cache with one file of each kind: two pinned ones, one used today and one a week ago, and what runs left."""
+    """A cache with files of each kind: two pinned, one used today and one a week ago, and what killed runs left."""
     cache = Cache(tmp_path / "cache")
     decode, prefill = (Archive(samples.root).recipe("kavier").workload(name).files[0] for name in ("decode", "prefill"))
     for file, days in ((decode, 0), (prefill, 7)):
-        path = put(cache.content(file), (samples.mirror / "kavier" / file.name).read_bytes())
+        path = put(cache.content_path(file), (samples.mirror / "kavier" / file.name).read_bytes())
         os.utime(path, (time.time() - days * DAY,) * 2)
-    put(cache.content(dataclasses.replace(decode, sha256=None)), b"unpinned")
+    put(cache.content_path(dataclasses.replace(decode, sha256=None)), b"unpinned")
     put(cache.folder / "partial" / ("0" * 64), b"a beginning")
-    put(Cache(cache.folder / "pinning").content(dataclasses.replace(decode, sha256=None)), b"of a pin that was killed")
+    put(
+        Cache(cache.folder / "pinning").content_path(dataclasses.replace(decode, sha256=None)),
+        b"of a killed pin",
+    )
     put(cache.folder / "quarantine" / "0123456789ab-log.csv", b"wrong")
     put(cache.folder / "quarantine" / "0123456789ab-log.csv.reason.txt", b"demo: log.csv does not match\n")
     put(cache.folder / "notes.txt", b"not ours")
@@ -57,10 +61,10 @@ def kinds(cache: Cache) -> list[str]:
 
 
 def run(cache: Cache, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return llm_traces("cache", *arguments, cwd=cwd, LLM_TRACES_CACHE=str(cache.folder))
+    return run_here("cache", *arguments, cwd=cwd, LLM_TRACES_CACHE=str(cache.folder))
 
 
-def test_list_tells_kind_size_use_and_file(cache: Cache, samples: Samples, tmp_path: Path) -> None:
+def test_list_prints_kind_size_use_and_file(cache: Cache, samples: Samples, tmp_path: Path) -> None:
     lines = run(cache, samples.root, "list").stdout.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == [
         "sha256", "sha256", "unpinned", "partial", "quarantine", "unpinned",
@@ -76,16 +80,16 @@ def test_list_tells_kind_size_use_and_file(cache: Cache, samples: Samples, tmp_p
     assert len(elsewhere.stdout.splitlines()) == len(lines)
 
 
-def test_verify_quarantines_what_is_spoilt(cache: Cache, samples: Samples) -> None:
-    assert run(cache, samples.root, "verify").stdout == "2 as pinned, 0 spoilt\n"
+def test_verify_quarantines_corrupt_files(cache: Cache, samples: Samples) -> None:
+    assert run(cache, samples.root, "verify").stdout == "2 as pinned, 0 corrupt\n"
     file = Archive(samples.root).recipe("kavier").workload("decode").files[0]
-    cache.content(file).write_bytes(b"spoilt")
+    cache.content_path(file).write_bytes(b"corrupt")
     done = run(cache, samples.root, "verify")
-    assert (done.returncode, done.stdout) == (1, "1 as pinned, 1 spoilt\n")
-    assert_golden("cache/spoilt", done.stderr, cache=cache.folder, sha256=file.sha256)
+    assert (done.returncode, done.stdout) == (1, "1 as pinned, 1 corrupt\n")
+    assert_golden("cache/corrupt", done.stderr, cache=cache.folder, sha256=file.sha256)
     aside = next((cache.folder / "quarantine").glob("*-raw_decode.csv"))
-    assert aside.read_bytes() == b"spoilt" and "is spoilt in the cache" in Path(f"{aside}.reason.txt").read_text()
-    assert not cache.content(file).exists()
+    assert aside.read_bytes() == b"corrupt" and "the cached file is corrupt" in Path(f"{aside}.reason.txt").read_text()
+    assert not cache.content_path(file).exists()
     assert run(cache, samples.root, "verify").returncode == 0
 
 
@@ -100,15 +104,15 @@ def test_verify_quarantines_what_is_spoilt(cache: Cache, samples: Samples) -> No
         (["--all", "--dry-run"], ["sha256", "sha256", "unpinned", "partial", "quarantine", "unpinned"]),
     ],
 )
-def test_prune_frees_what_it_is_asked_for(cache: Cache, samples: Samples, options: list[str], left: list[str]) -> None:
+def test_prune_removes_what_is_asked_for(cache: Cache, samples: Samples, options: list[str], left: list[str]) -> None:
     before = sum(entry.bytes for entry in cache.entries())
     done = run(cache, samples.root, "prune", *options)
     assert done.returncode == 0, done.stderr
     assert kinds(cache) == left
     freed = before if "--dry-run" in options else before - sum(entry.bytes for entry in cache.entries())
-    word = "would be freed" if "--dry-run" in options else "freed"
-    assert done.stdout.splitlines()[-1] == f"{freed:,} bytes {word}"
-    assert all(line.startswith(word) for line in done.stdout.splitlines()[:-1])
+    verb = "would remove" if "--dry-run" in options else "removed"
+    assert done.stdout.splitlines()[-1] == f"{verb} {freed:,} bytes"
+    assert all(line.startswith(verb) for line in done.stdout.splitlines()[:-1])
     assert (cache.folder / "notes.txt").exists() and (cache.folder / "sha256" / "README").exists()
     assert (cache.folder / "quarantine" / "0123456789ab-log.csv.reason.txt").exists() == ("quarantine" in left)
 
@@ -126,12 +130,12 @@ sys.stdin.read()
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[tuple[Cache, subprocess.Popen[str], servers.Site]]:
-    """A process that fetches a file for a second, and then reads it until it is told to end."""
+    """A process that fetches a file for a second, and then reads it until its input ends."""
     with servers.site() as site:
         site.scripts["/log.csv"] = servers.slow(BODY, 15_000, 0.05)
-        told = [str(tmp_path / "cache"), f"{site.url}/log.csv", hashlib.sha256(BODY).hexdigest(), str(len(BODY))]
+        arguments = [str(tmp_path / "cache"), f"{site.url}/log.csv", hashlib.sha256(BODY).hexdigest(), str(len(BODY))]
         process = subprocess.Popen(
-            [sys.executable, "-c", READER, *told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", READER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         try:
             yield Cache(tmp_path / "cache"), process, site
@@ -140,7 +144,7 @@ def reader(tmp_path: Path) -> Iterator[tuple[Cache, subprocess.Popen[str], serve
             process.communicate()
 
 
-def test_what_another_process_uses_stays(
+def test_files_in_use_by_another_process_stay(
     reader: tuple[Cache, subprocess.Popen[str], servers.Site], tmp_path: Path
 ) -> None:
     cache, process, site = reader
@@ -149,38 +153,38 @@ def test_what_another_process_uses_stays(
         time.sleep(0.01)
     done = run(cache, tmp_path, "prune", "--all")
     assert kinds(cache) == ["partial"], "it was fetched when prune ran"
-    assert done.stdout.startswith("in use  ") and done.stdout.endswith("0 bytes freed, 1 files in use\n")
+    assert done.stdout.startswith("in use  ") and done.stdout.endswith("removed 0 bytes; 1 file in use\n")
     assert process.stdout
     path = Path(process.stdout.readline().strip())
     assert path.read_bytes() == BODY and site.requests["/log.csv"] == 1
-    assert "1 files in use" in run(cache, tmp_path, "prune", "--all").stdout
-    assert "1 files in use" in run(cache, tmp_path, "prune", "--all", "--dry-run").stdout
+    assert "1 file in use" in run(cache, tmp_path, "prune", "--all").stdout
+    assert "1 file in use" in run(cache, tmp_path, "prune", "--all", "--dry-run").stdout
     assert path.exists()
     process.kill()
     process.wait()
-    assert run(cache, tmp_path, "prune", "--all").stdout.endswith("300,000 bytes freed\n"), "the dead use nothing"
+    assert run(cache, tmp_path, "prune", "--all").stdout.endswith("removed 300,000 bytes\n"), "the dead use nothing"
     assert kinds(cache) == []
 
 
-def test_use_is_noted(tmp_path: Path) -> None:
+def test_use_is_recorded(tmp_path: Path) -> None:
     file = UpstreamFile("demo", "log.csv", "https://example.org/x", hashlib.sha256(BODY).hexdigest(), len(BODY))
-    path = put(Cache(tmp_path).content(file), BODY)
+    path = put(Cache(tmp_path).content_path(file), BODY)
     os.utime(path, (0, 0))
     Sources(tmp_path, offline=True).get(file)
     (entry,) = Cache(tmp_path).entries()
     assert abs(entry.used - time.time()) < 100
 
 
-def test_a_cache_that_can_not_be_used(tmp_path: Path) -> None:
+def test_an_unusable_cache(tmp_path: Path) -> None:
     place = put(tmp_path / "cache", b"a file")
     put(tmp_path / "real" / "partial" / ("0" * 64), b"a beginning")
     (tmp_path / "real" / "locks").write_text("not a folder")
     assert run(Cache(place), tmp_path, "list").stdout.endswith("0 files, 0 bytes\n")
     done = run(Cache(tmp_path / "real"), tmp_path, "prune")
-    assert done.returncode == 2 and "can't be used as a cache" in done.stderr and "LLM_TRACES_CACHE" in done.stderr
+    assert done.returncode == 2 and "the cache is not usable" in done.stderr and "LLM_TRACES_CACHE" in done.stderr
 
 
-def test_pin_is_not_fooled_by_what_a_killed_run_left(samples: Samples, tmp_path: Path) -> None:
+def test_pin_ignores_files_of_a_killed_run(samples: Samples, tmp_path: Path) -> None:
     shutil.copytree(samples.root / "recipes", tmp_path / "recipes")
     shutil.copytree(samples.root / "schemas", tmp_path / "schemas")
     archive = Archive(tmp_path)
@@ -191,7 +195,7 @@ def test_pin_is_not_fooled_by_what_a_killed_run_left(samples: Samples, tmp_path:
         (file,) = workload.files
         site.scripts[file.url.removeprefix(site.url)] = servers.plain(BODY)
         sources = Sources(tmp_path / "cache")
-        put(Cache(tmp_path / "cache" / "pinning").content(dataclasses.replace(file, sha256=None)), b"of yesterday")
-        (found,) = pin(archive, [workload], sources, lambda _: None)
+        put(Cache(tmp_path / "cache" / "pinning").content_path(dataclasses.replace(file, sha256=None)), b"of yesterday")
+        (found,) = renew(archive, [workload], sources, lambda _: None)
     assert found.sha256 == hashlib.sha256(BODY).hexdigest()
     assert sources.get(dataclasses.replace(file, sha256=found.sha256, bytes=len(BODY))).read_bytes() == BODY, "kept"

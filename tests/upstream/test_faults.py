@@ -1,4 +1,4 @@
-"""Fetching from servers that do wrong, by random plans: the pinned bytes or a clear Problem, and nothing that stays."""
+"""Fetching from faulty servers, by random plans: the pinned bytes or a clear Problem, and no leftovers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 
 from llm_trace_archive.core.errors import BadUpstream, Unavailable
 from llm_trace_archive.core.files import HASHES, hash_file
-from llm_trace_archive.upstream import http as download
-from llm_trace_archive.upstream import pins as verify
-from llm_trace_archive.upstream.cache import Cache
+from llm_trace_archive.upstream import download, http
+from llm_trace_archive.upstream.cache import REASON, Cache
 from llm_trace_archive.upstream.sources import Patience, Sources
 from support import servers
 from support.chance import SEED, seeds
@@ -26,17 +25,17 @@ HASTY = Patience(tries=3, first_pause=0.002, longest_pause=0.01, connect=2, read
 
 
 def prepare(plan: Plan, cache: Cache, site: str) -> None:
-    """What a run before left, or a disk spoilt."""
+    """Write what an earlier run left, or a disk corrupted."""
     what, size = plan.before
     file = plan.file(site)
-    path = cache.content(file) if what == "spoilt" else cache.partial(file)
+    path = cache.content_path(file) if what == "corrupt" else cache.partial_path(file)
     if what != "nothing":
         path.parent.mkdir(parents=True)
         path.write_bytes(plan.body[:size] if what == "partial" else os.urandom(size))
 
 
-def outcome(plan: Plan, sources: Sources, site: str) -> str:
-    """How the plan ends, once all that must hold was checked."""
+def fetch(plan: Plan, sources: Sources, site: str) -> str:
+    """Fetch, check everything that must always hold, and return how the fetch ended."""
     file = plan.file(site)
     began = time.monotonic()
     try:
@@ -51,21 +50,21 @@ def outcome(plan: Plan, sources: Sources, site: str) -> str:
         if entry.kind in HASHES:
             assert hash_file(entry.path, entry.kind)[0] == entry.key, "wrong content in the cache"
         if entry.kind == "quarantine":
-            assert entry.path.with_name(entry.path.name + verify.REASON).read_text().startswith("demo: log.csv")
+            assert entry.path.with_name(entry.path.name + REASON).read_text().startswith("demo: log.csv")
     return found
 
 
-def run(plan: Plan, site: servers.Site, cache: Path) -> str:
+def run_plan(plan: Plan, site: servers.Site, cache: Path) -> str:
     mirror = f"{site.url}/{plan.seed}" if "mirror" in plan.answers else None
     sources = Sources(cache, mirror, patience=HASTY)
     prepare(plan, Cache(cache), site.url)
     for place in plan.answers:
         site.scripts[plan.path(place)] = plan.script(place)
-    found = outcome(plan, sources, site.url)
+    found = fetch(plan, sources, site.url)
     for place in plan.answers:
         site.scripts[plan.path(place)] = servers.plain(plan.body)
-    assert outcome(plan, Sources(cache, mirror, patience=Patience()), site.url) == "the pinned bytes", "the next run"
-    assert not any(entry.kind == "partial" for entry in Cache(cache).entries()), "a leftover"
+    assert fetch(plan, Sources(cache, mirror, patience=Patience()), site.url) == "the pinned bytes", "the next run"
+    assert not any(entry.kind == "partial" for entry in Cache(cache).entries()), "a leftover partial file"
     return found
 
 
@@ -75,10 +74,10 @@ def test_random_faults_end_with_the_pinned_bytes_or_a_problem(
 ) -> None:
     monkeypatch.setenv("LLM_TRACES_OFFLINE", "0")
     monkeypatch.setattr(download, "LIMIT", 1 << 20)
-    download.dead.clear()
+    http.unreachable_hosts.clear()
     plans = [Plan(seed) for seed in seeds(300)]
-    with servers.site() as site, ThreadPoolExecutor(6) as pool:
-        futures = [pool.submit(run, plan, site, tmp_path / str(plan.seed)) for plan in plans]
+    with servers.site() as site, ThreadPoolExecutor(12) as pool:
+        futures = [pool.submit(run_plan, plan, site, tmp_path / str(plan.seed)) for plan in plans]
         outcomes, wrong = Counter[str](), []
         for plan, future in zip(plans, futures, strict=True):
             error = future.exception()

@@ -1,4 +1,4 @@
-"""--offline, and LLM_TRACES_OFFLINE=1: no command asks a server, and each says what it lacks."""
+"""--offline, and LLM_TRACES_OFFLINE=1: no command asks a server, and each reports what is not available."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from support import servers
-from support.programs import git, llm_traces
+from support.command import run_here
+from support.programs import git
 from support.small_archive import publish
 
 
@@ -22,27 +23,22 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         yield archive.root, site
 
 
-@pytest.mark.parametrize("by_environment", [False, True], ids=["option", "environment"])
 @pytest.mark.parametrize("command", ["build", "pin", "get"])
-def test_no_server_is_asked(
-    published: tuple[Path, servers.Site], tmp_path: Path, command: str, by_environment: bool
-) -> None:
+def test_no_server_is_asked(published: tuple[Path, servers.Site], tmp_path: Path, command: str) -> None:
     root, site = published
     git("clone", "--quiet", "--single-branch", root, "clone", cwd=tmp_path)
-    options, environment = ([], {"LLM_TRACES_OFFLINE": "1"}) if by_environment else (["--offline"], {})
-    cache = str(tmp_path / "cache")
-    done = llm_traces(command, "demo", *options, cwd=tmp_path / "clone", LLM_TRACES_CACHE=cache, **environment)
-    assert done.returncode == 1 and "not tried: offline" in done.stderr, done.stdout + done.stderr
+    mirror = ["--mirror", str(root.parent / "mirror")]
+    for sources, code in ([], 1), (mirror, 0):
+        for options, environment in (["--offline"], {}), ([], {"LLM_TRACES_OFFLINE": "1"}):
+            environment["LLM_TRACES_CACHE"] = str(tmp_path / "cache")
+            done = run_here(command, "demo", *sources, *options, cwd=tmp_path / "clone", **environment)
+            assert done.returncode == code, done.stdout + done.stderr
+            assert ("not tried: offline" in done.stderr) == (code == 1)
     assert not site.requests
-    mirror = root.parent / "mirror"
-    done = llm_traces(
-        command, "demo", "--mirror", mirror, *options, cwd=tmp_path / "clone", LLM_TRACES_CACHE=cache, **environment
-    )
-    assert done.returncode == 0 and not site.requests, done.stdout + done.stderr
 
 
 def test_validate_deep_asks_no_server(published: tuple[Path, servers.Site], tmp_path: Path) -> None:
     root, site = published
-    done = llm_traces("validate", "--deep", cwd=root, LLM_TRACES_CACHE=str(tmp_path / "cache"))
+    done = run_here("validate", "--deep", cwd=root, LLM_TRACES_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert not site.requests

@@ -1,4 +1,4 @@
-"""Files without a public pin: refused, accepted with a word in the lock, and pinned from what the upstream has now."""
+"""Files without a pin: refused, accepted and recorded in the lock, or pinned from the current upstream."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from llm_trace_archive.core.archive import Archive
+from support.command import run_here
 from support.pinned import AZURE, AZURE_ROW, pinned
-from support.programs import Samples, git, llm_traces
+from support.programs import Samples
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def unpinned(samples: Samples, tmp_path: Path) -> Path:
 
 
 def test_unpinned_files_are_refused_unless_accepted_and_recorded(unpinned: Path, samples: Samples) -> None:
-    done = llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=unpinned)
+    done = run_here("build", "kavier/decode", "--mirror", samples.mirror, cwd=unpinned)
     assert done.returncode == 1
     assert "unpinned" in done.stderr and "--accept-unpinned" in done.stderr and "llm-traces pin kavier" in done.stderr
-    done = llm_traces("build", "kavier/decode", "--mirror", samples.mirror, "--accept-unpinned", cwd=unpinned)
+    done = run_here("build", "kavier/decode", "--mirror", samples.mirror, "--accept-unpinned", cwd=unpinned)
     assert done.returncode == 0, done.stderr
     lock = json.loads((unpinned / "datapackage.json").read_text())
     (pin,) = lock["resources"][0]["provenance"]["pins"]
@@ -43,61 +44,34 @@ def test_unpinned_files_are_refused_unless_accepted_and_recorded(unpinned: Path,
 def test_pin_shows_the_difference_and_writes_the_recipe(unpinned: Path, samples: Samples) -> None:
     path = unpinned / "recipes" / "kavier.toml"
     before = path.read_text()
-    done = llm_traces("pin", "kavier", "--mirror", samples.mirror, cwd=unpinned)
+    done = run_here("pin", "kavier", "--mirror", samples.mirror, cwd=unpinned)
     assert done.returncode == 0, done.stderr
     content = (samples.mirror / "kavier" / "raw_decode.csv").read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     assert "raw_prefill.csv: as pinned" in done.stdout
     assert f"was  sha256 none, unknown bytes\n  now  sha256 {digest}, {len(content)} bytes" in done.stdout
-    assert "recipes/kavier.toml: written" in done.stdout
+    assert "recipes/kavier.toml: updated" in done.stdout
     pin = f'name = "raw_decode.csv", sha256 = "{digest}", bytes = {len(content)}'
     assert path.read_text() == before.replace('name = "raw_decode.csv"', pin)
-    llm_traces("build", "kavier/decode", "--mirror", samples.mirror, cwd=unpinned, check=True)
-    again = llm_traces("pin", "kavier", "--mirror", samples.mirror, cwd=unpinned)
-    assert "written" not in again.stdout and again.stdout.count("as pinned") == 3
+    assert run_here("build", "kavier/decode", "--mirror", samples.mirror, cwd=unpinned).returncode == 0
+    again = run_here("pin", "kavier", "--mirror", samples.mirror, cwd=unpinned)
+    assert "updated" not in again.stdout and again.stdout.count("as pinned") == 3
 
 
-def test_pin_tells_a_changed_upstream(empty_archive: Archive) -> None:
+def test_pin_reports_a_changed_upstream(empty_archive: Archive) -> None:
     pinned(empty_archive, "azure-2023/code", (AZURE + AZURE_ROW).encode())
     old = empty_archive.recipe("azure-2023").workload("code").files[0]
     mirror = empty_archive.root.parent / "mirror"
     changed = (AZURE + AZURE_ROW * 2).encode()
     (mirror / "azure-2023" / old.name).write_bytes(changed)
-    done = llm_traces("pin", "azure-2023/code", "--mirror", mirror, cwd=empty_archive.root)
+    done = run_here("pin", "azure-2023/code", "--mirror", mirror, cwd=empty_archive.root)
     assert f"was  sha256 {old.sha256}, {old.bytes} bytes" in done.stdout
     new = Archive(empty_archive.root).recipe("azure-2023").workload("code").files[0]
     assert (new.sha256, new.bytes) == (hashlib.sha256(changed).hexdigest(), len(changed))
 
 
-def test_pin_of_what_can_not_be_had(empty_archive: Archive, tmp_path: Path) -> None:
+def test_pin_of_an_unavailable_file(empty_archive: Archive, tmp_path: Path) -> None:
     before = (empty_archive.root / "recipes" / "azure-2023.toml").read_text()
-    done = llm_traces("pin", "azure-2023", "--mirror", tmp_path, cwd=empty_archive.root, LLM_TRACES_OFFLINE="1")
-    assert done.returncode == 1 and "could not be had" in done.stderr and "Traceback" not in done.stderr
+    done = run_here("pin", "azure-2023", "--mirror", tmp_path, cwd=empty_archive.root, LLM_TRACES_OFFLINE="1")
+    assert done.returncode == 1 and "is not available" in done.stderr and "Traceback" not in done.stderr
     assert (empty_archive.root / "recipes" / "azure-2023.toml").read_text() == before
-
-
-def test_derived_files_follow_by_their_filter(samples: Samples, tmp_path: Path) -> None:
-    """BurstGPT's files without fails: the header and the rows with response tokens."""
-    clone = samples.clone(tmp_path)
-    llm_traces("build", "burstgpt", "--mirror", samples.mirror, cwd=clone, check=True)
-    for number in (1, 2, 3):
-        name = f"BurstGPT_without_fails_{number}.csv"
-        original = (samples.mirror / "burstgpt" / f"BurstGPT_{number}.csv").read_text()
-        head, *rows = original.splitlines(keepends=True)
-        column = head.strip().split(",").index("Response tokens")
-        kept = "".join([head, *(row for row in rows if row.split(",")[column] != "0")])
-        assert len(kept) < len(original)
-        recipe = clone / "recipes" / "burstgpt.toml"
-        pin = next(each for each in Archive(clone).recipe("burstgpt").workload(str(number)).derived)
-        assert pin.name == name
-        output = tmp_path / name
-        done = llm_traces("restore", f"burstgpt/{number}", "--derived", name, "-o", output, cwd=clone)
-        assert done.returncode == 1 and "is not BurstGPT_without_fails" in done.stderr, "a look-alike has other pins"
-        assert (tmp_path / f"{name}.wrong").read_text() == kept and not output.exists()
-        digest = hashlib.sha256(kept.encode()).hexdigest()
-        recipe.write_text(recipe.read_text().replace(pin.sha256, digest))
-        done = llm_traces("restore", f"burstgpt/{number}", "--derived", name, "-o", output, cwd=clone)
-        assert done.returncode == 0 and "as pinned" in done.stdout and output.read_text() == kept
-    done = llm_traces("restore", "burstgpt/1", "--derived", "x.csv", "-o", output, cwd=clone)
-    assert done.returncode == 2 and "BurstGPT_without_fails_1.csv" in done.stderr
-    assert git("status", "--porcelain", "data", cwd=clone) == ""

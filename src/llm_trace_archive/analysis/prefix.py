@@ -286,8 +286,7 @@ def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[in
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], ...]:
-    numba = require("numba", "build", "hit ratios")  # slow
-
+    numba = require("numba", "build", "computing hit ratios")
     # Not cached on disk: the package folder may be read-only, and compiling takes a second.
     return tuple(numba.njit(nogil=True)(each) for each in (_number, _replay, _fold))
 

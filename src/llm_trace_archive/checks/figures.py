@@ -1,4 +1,4 @@
-"""Expectations and published figures: what a recipe says the data must show, against what it shows."""
+"""Expectations and published figures of a recipe, against the table."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ..core.recipe import Workload
 from ..core.table import Table
-from .relations import relations
+from .relations import check_relations
 from .result import NOTHING, Result, Value
 
 HOUR_US = 3_600_000_000
 
 
-def figures(workload: Workload, table: Table) -> Iterator[Result]:
-    """Every expectation and published figure of a workload, computed from its table."""
+def check_figures(workload: Workload, table: Table) -> Iterator[Result]:
+    """Check every expectation and published figure of a workload. Raises one of `UNREADABLE`."""
     yield from _expectations(workload.expect, table, workload.properties, f"recipes/{workload.trace}.toml, expect")
     for each in workload.published:
         yield from _published(each, table)
@@ -37,7 +35,7 @@ def _expectations(
     if "arrivals" in expect:
         yield figure("order of arrivals", expect["arrivals"], _order(table, expect["arrivals"]))
     if "relations" in expect:
-        yield from relations(expect["relations"], table, properties, source)
+        yield from check_relations(expect["relations"], table, properties, source)
     if "segments" in expect:
         yield figure("segments", expect["segments"], len(table.flat("segment").unique()))
     for name, count in expect.get("count", {}).items():
@@ -65,7 +63,7 @@ def _count(table: Table, name: str) -> int:
 
 
 def _order(table: Table, expected: str) -> str:
-    """The strictest order that holds, or where the first inversion is; a clock's reset is none."""
+    """Return the strictest order that holds, or the row of the first inversion; between segments there is none."""
     arrivals = table.column("arrival_us").combine_chunks()
     if len(arrivals) < 2:
         return expected
@@ -90,7 +88,7 @@ def _published(each: Mapping[str, Any], table: Table) -> Iterator[Result]:
     if "by" not in each:
         try:
             found = STATISTICS[figure](table, column, each)
-        except TypeError:  # Arrow's answer for no values is None
+        except TypeError:  # Arrow returns None for no values
             found = NOTHING
         value = NOTHING if found is None else found
         yield Result("published", name, each["value"], each["tolerance"], value, each["source"], column)
@@ -102,8 +100,8 @@ def _published(each: Mapping[str, Any], table: Table) -> Iterator[Result]:
         mask = pc.equal(pc.cast(keys, pa.string()), key)
         part = {need: values.filter(mask) for need, values in columns.items()}
         found = BY_GROUP[figure](part, column) if len(next(iter(part.values()))) else "no such rows"
-        told = f"{name} where {each['by']} is {key}"
-        yield Result("published", told, value, each["tolerance"], found, each["source"], column)
+        where = f"{name} where {each['by']} is {key}"
+        yield Result("published", where, value, each["tolerance"], found, each["source"], column)
 
 
 def _median_high(values: pa.ChunkedArray) -> float:
@@ -118,7 +116,7 @@ def _median(values: pa.ChunkedArray) -> float:
 BY_GROUP: dict[str, Callable[[dict[str, pa.ChunkedArray], str], float]] = {
     "median": lambda part, column: _median(part[column]),
     "median_high": lambda part, column: _median_high(part[column]),
-    # Tokens generated a second of the whole latency, the median over the requests.
+    # Output tokens per second of the whole latency, the median over the requests.
     "median_output_rate": lambda part, _: _median(
         pc.divide(
             pc.multiply(pc.cast(part["output_tokens"], pa.float64()), 1e6), pc.cast(part["latency_us"], pa.float64())
@@ -137,37 +135,35 @@ def _turns(table: Table) -> pa.Array:
 
 
 def session_hits(table: Table) -> pa.Array:
-    """Of each session, the share of its prompt blocks that a cache of one prompt hits.
+    """Return, for each session, the share of its prompt blocks that lead the previous prompt as well.
 
-    That is: the blocks that lead the prompt before as well. A sub-agent is a conversation of its own within its
-    session, and the first prompt of a conversation hits none. Row group by row group, as ids are many.
+    These are the hits of a cache of one prompt. A sub-agent is a conversation of its own within its session, and the
+    first prompt of a conversation hits nothing. Read row group by row group, as ids are many.
     """
     if "session_hits" in table.memo:
         return table.memo["session_hits"]
-    file = pq.ParquetFile(table.path)
-    names = [name for name in ("session_id", "agent_id", "hash_ids") if name in file.schema_arrow.names]
-    before: dict[tuple[str, ...], pa.Array] = {}
+    names = [name for name in ("session_id", "agent_id", "hash_ids") if name in table.names]
+    previous: dict[tuple[str, ...], pa.Array] = {}
     hits: Counter[str] = Counter()
     blocks: Counter[str] = Counter()
-    for group in range(file.num_row_groups):
-        for batch in file.read_row_group(group, names).to_batches():
-            *keys, ids = (batch.column(name) for name in names)
-            for index, key in enumerate(zip(*(each.to_pylist() for each in keys), strict=True)):
-                found = ids[index].values
-                hits[key[0]] += _shared(before.get(key), found)
-                blocks[key[0]] += len(found)
-                before[key] = found
+    for _, batch in table.groups(names):
+        *keys, prompts = (batch.column(name) for name in names)
+        for index, key in enumerate(zip(*(each.to_pylist() for each in keys), strict=True)):
+            ids = prompts[index].values
+            hits[key[0]] += _count_shared(previous.get(key), ids)
+            blocks[key[0]] += len(ids)
+            previous[key] = ids
     table.memo["session_hits"] = pa.array([hits[each] / blocks[each] for each in blocks if blocks[each]])
     return table.memo["session_hits"]
 
 
-def _shared(before: pa.Array | None, ids: pa.Array) -> int:
-    """How many leading ids two prompts share."""
-    if before is None:
+def _count_shared(previous: pa.Array | None, ids: pa.Array) -> int:
+    """Return how many leading ids two prompts share."""
+    if previous is None:
         return 0
-    length = min(len(before), len(ids))
-    differ = np.flatnonzero(before[:length].to_numpy() != ids[:length].to_numpy())
-    return int(differ[0]) if len(differ) else length
+    length = min(len(previous), len(ids))
+    difference = pc.index(pc.not_equal(previous[:length], ids[:length]), True).as_py()
+    return length if difference < 0 else int(difference)
 
 
 def _succeeded(table: Table) -> pa.ChunkedArray:
@@ -175,7 +171,7 @@ def _succeeded(table: Table) -> pa.ChunkedArray:
 
 
 def _succeeded_per_s(table: Table, start: float, end: float) -> float:
-    """Requests that did not fail and arrived in [start, end), in seconds of the trace, over its length."""
+    """Return the requests per second that arrived in [start, end), in seconds of the trace, and did not fail."""
     arrivals = table.column("arrival_us")
     inside = pc.and_(pc.greater_equal(arrivals, int(start * 1e6)), pc.less(arrivals, int(end * 1e6)))
     return float(pc.sum(pc.and_(inside, _succeeded(table))).as_py() / (end - start))

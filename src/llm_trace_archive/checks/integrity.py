@@ -1,68 +1,75 @@
-"""Integrity: the bytes here are those of the lock, and the link that leads to them is too."""
+"""Integrity: a file's bytes and link are those of the lock; where they are not, what of it can't be read."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from ..core.archive import LOCK, Archive
+from ..core.archive import LOCK
+from ..core.files import hash_file
 from ..core.links import locked_key
-from ..core.table import UNREADABLE
+from ..core.table import UNREADABLE, Table
 from .result import ROWS_SHOWN, Result
 
 READABLE = "readable"
-REFUSED = (*UNREADABLE, LookupError)  # a footer that ends too soon is an IndexError
-OWN = "the file's own footer, page headers and checksums"
+CHECKSUMS = "the file's own footer and page checksums"
+BATCH_ROWS = 1 << 12
 
 
-def integrity(archive: Archive, resource: Mapping[str, Any]) -> Iterator[Result]:
-    """Annex key, size in bytes, sha256 and rows of a resource's file, against the lock.
+def check_integrity(resource: Mapping[str, Any], table: Table) -> Iterator[Result]:
+    """Check annex key, bytes, sha256 and rows of a resource's file against the lock.
 
-    Of a file with another sha256 the pages are named whose checksums are wrong: by plain code, for Arrow may end the
-    process over a broken footer. Arrow opens no file that claims more than its bytes can hold.
+    For a file with another sha256, also yield a finding for each column that is damaged.
     """
 
     def result(name: str, expected: str | int, found: str | int) -> Result:
         return Result("integrity", name, expected, 0, found, LOCK)
 
-    path, wanted = archive.root / resource["path"], resource["hash"].removeprefix("sha256:")
+    path, sha256 = table.path, resource["hash"].removeprefix("sha256:")
     if path.is_symlink():
-        yield result("annex key of the link", locked_key(wanted, resource["bytes"]), path.readlink().name)
-    yield result("bytes", resource["bytes"], path.stat().st_size)
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    yield result("sha256", wanted, digest)
-    if digest != wanted:
-        yield from damage(path)
+        yield result("annex key of the link", locked_key(sha256, resource["bytes"]), path.readlink().name)
+    digest, size = hash_file(path)
+    yield result("bytes", resource["bytes"], size)
+    yield result("sha256", sha256, digest)
+    if digest != sha256:
+        yield from find_damage(table)
         return
-    from frictionless_arrow.limits import opened
-
     try:
-        groups, file = opened(path)
-        file.close()
-    except REFUSED as error:
-        yield Result("integrity", "footer and page headers", READABLE, 0, f"refused: {error}"[:200], OWN)
+        yield result("rows of the footer", resource["facts"]["rows"], table.rows)
+    except UNREADABLE as error:
+        yield unreadable("footer", error)
+
+
+def check_pages(table: Table) -> Iterator[Result]:
+    """Check that every page can be read, for a file that is in no lock."""
+    yield from list(find_damage(table)) or [
+        Result("integrity", "every page", READABLE, 0, READABLE, CHECKSUMS),
+    ]
+
+
+def find_damage(table: Table) -> Iterator[Result]:
+    """Yield a finding for each column that can't be read, with the place of the first damage in its row groups."""
+    try:
+        names, groups = table.names, range(table.file.num_row_groups)
+    except UNREADABLE as error:
+        yield unreadable("footer", error)
         return
-    yield result("rows of the footer", resource["facts"]["rows"], sum(group.rows for group in groups))
+    for name in names:
+        errors: list[tuple[int, str]] = []
+        start = 0
+        for group in groups:
+            row = start
+            try:
+                for batch in table.file.iter_batches(BATCH_ROWS, row_groups=[group], columns=[name]):
+                    row += len(batch)
+            except UNREADABLE as error:
+                errors.append((row, f"damaged: {error}"[:200]))
+            start += table.file.metadata.row_group(group).num_rows
+        if errors:
+            rows = tuple((row, f"the damage starts within {BATCH_ROWS:,} rows") for row, _ in errors[:ROWS_SHOWN])
+            yield Result("integrity", f"pages of {name}", READABLE, 0, errors[0][1], CHECKSUMS, name, rows)
 
 
-def whole(path: Path) -> Iterator[Result]:
-    """That every page of a file is as it was written, where no lock tells more."""
-    yield from list(damage(path)) or [Result("integrity", "every page", READABLE, 0, READABLE, OWN)]
-
-
-def damage(path: Path) -> Iterator[Result]:
-    """The columns of a file with pages that are not as they were written, and the first rows of those."""
-    from frictionless_arrow.claims import damaged_pages
-
-    found: dict[str, list[tuple[int, str]]] = {}
-    try:
-        for column, row, place in damaged_pages(path):
-            found.setdefault(column.partition(".")[0], []).append((row, f"first of the page at byte {place:,}"))
-    except REFUSED as error:
-        yield Result("integrity", "footer and page headers", READABLE, 0, f"refused: {error}"[:200], OWN)
-    for column, rows in found.items():
-        told = f"{len(rows):,} damaged"
-        yield Result("integrity", f"pages of {column}", READABLE, 0, told, OWN, column, tuple(rows[:ROWS_SHOWN]))
+def unreadable(what: str, error: Exception) -> Result:
+    """Return the finding that Arrow can't read a part of a file."""
+    return Result("integrity", what, READABLE, 0, f"refused: {error}"[:200], CHECKSUMS)

@@ -1,10 +1,11 @@
-"""The package as a whole: descriptor, what is generated, citation, licences, schemas, and paths that stay inside."""
+"""The package as a whole: descriptor, paths, schemas, citation and licences."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,8 +20,8 @@ SPDX = "https://spdx.org/licenses"
 VALID = "valid"
 
 
-def package(archive: Archive) -> Iterator[Result]:
-    """Everything that is not about one workload's rows. Reads no data."""
+def check_package(archive: Archive) -> Iterator[Result]:
+    """Check everything that is not about one workload's rows. Reads no data."""
     lock = archive.lock
     yield _result("a Data Package", VALID, _standard(lock), STANDARD)
     yield _result("a lock", VALID, _json_schema(archive, "datapackage", lock), "schemas/datapackage.schema.json")
@@ -80,23 +81,23 @@ def _schemas(archive: Archive) -> Iterator[Result]:
 
 
 def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
-    """An archive of look-alikes is not to be cited, and has none."""
+    """Check CITATION.cff; an archive of look-alikes needs none."""
     import yaml
 
     path = archive.root / CITATION
     if not path.exists() and any(recipe.synthetic for recipe in archive.recipes.values()):
         return
     try:
-        # Dates and versions as they stand there, not as numbers.
+        # Keeps dates and versions as text.
         cff = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         yield _result(CITATION, VALID, str(why)[:200], CITATION_STANDARD)
         return
     yield _result(CITATION, VALID, _json_schema(archive, "citation", cff), CITATION_STANDARD)
-    told = cff if isinstance(cff, dict) else {}
-    yield _result(f"licence of {CITATION}", VALID, _spdx(str(told.get("license"))), SPDX)
-    yield _result(f"version of {CITATION}", __version__, str(told.get("version")), "the version of llm-trace-archive")
+    keys = cff if isinstance(cff, dict) else {}
+    yield _result(f"licence of {CITATION}", VALID, _spdx(str(keys.get("license"))), SPDX)
+    yield _result(f"version of {CITATION}", __version__, str(keys.get("version")), "the version of llm-trace-archive")
     if lock:
         yield _result(f"version of {LOCK}", __version__, str(lock.get("version")), "the version of llm-trace-archive")
 
@@ -114,10 +115,10 @@ def _json_schema(archive: Archive, name: str, value: Any) -> str:
 
 
 def _spdx(expression: str) -> str:
-    """Whether it is an SPDX licence expression; LicenseRef- names a licence that SPDX does not list."""
-    from license_expression import ExpressionError, get_spdx_licensing
+    """Return VALID for an SPDX licence expression, or what is wrong; LicenseRef- names a licence that SPDX lacks."""
+    from license_expression import ExpressionError
 
-    licensing = get_spdx_licensing()
+    licensing = _licensing()
     try:
         names = [symbol.key for symbol in licensing.parse(expression).symbols]
     except ExpressionError as error:
@@ -128,6 +129,13 @@ def _spdx(expression: str) -> str:
         if name not in licensing.known_symbols and not re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", name)
     ]
     return f"unknown: {', '.join(unknown)}" if unknown else VALID
+
+
+@cache
+def _licensing() -> Any:
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()
 
 
 def _standard(lock: dict[str, Any]) -> str:

@@ -13,18 +13,15 @@ from ..core.table import Table
 from .result import Result
 
 
-def provenance(workload: Workload, table: Table) -> Iterator[Result]:
-    """Restore every upstream file and compare its hash with the pin; nothing for a workload that can't be restored.
-
-    Raises Problem as restoring does.
-    """
+def check_provenance(workload: Workload, table: Table) -> Iterator[Result]:
+    """Restore every upstream file and compare its hash with the pin, if the workload restores. Raises Problem."""
     if not workload.restores:
         return
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "restored"
-        for each, pieces in restore_files(workload, table.path):
+        for restored, pieces in restore_files(workload, table):
             with written.open("wb") as stream:
                 stream.writelines(pieces)
-            kind, pinned = each.pin or ("sha256", "a pin")
-            found, _ = hash_file(written, kind)
-            yield Result("provenance", f"{each.name}, restored", pinned, 0, found, f"recipes/{workload.trace}.toml")
+            kind, pinned = restored.pin or ("sha256", "a pin")
+            name = f"{restored.name}, restored"
+            yield Result("provenance", name, pinned, 0, hash_file(written, kind)[0], f"recipes/{workload.trace}.toml")

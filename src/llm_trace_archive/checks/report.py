@@ -1,4 +1,4 @@
-"""The results of checks: lines for people, JSON by `schemas/validation.schema.json`, JUnit XML for CI."""
+"""Reports of results: lines for people, JSON by `schemas/validation.schema.json`, JUnit XML for CI."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ FIGURES = ("relations", "expectations", "published", "provenance")
 
 
 def write_json(path: Path, results: Results, version: str) -> None:
-    """Every result of every subject (a workload, or the package), those that hold too. Raises BadUse."""
-    told = {"version": version, "findings": count(results), "results": as_json(results)}
-    write_output(path, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    """Write every result of every subject (a workload, or the package). Raises BadUse if the file can't be written."""
+    report = {"version": version, "findings": count(results), "results": as_json(results)}
+    write_output(path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
 def count(results: Results) -> int:
-    """Results that do not hold."""
-    return sum(not each.holds for found in results.values() for each in found)
+    """Return the number of findings: results that do not hold."""
+    return sum(not each.holds for each in itertools.chain(*results.values()))
 
 
 def as_json(results: Results) -> list[dict[str, Any]]:
-    """Each result as an object of `schemas/validation.schema.json`."""
+    """Return each result as an object of `schemas/validation.schema.json`."""
     return [
         {"subject": subject, **asdict(each), "rows": [{"row": row, "value": value} for row, value in each.rows],
          "holds": each.holds}
-        for subject, found in results.items() for each in found
+        for subject, of_subject in results.items() for each in of_subject
     ]  # fmt: skip
 
 
 def write_junit(path: Path, results: Results) -> None:
-    """A test suite a subject, a test case a result. Raises BadUse."""
+    """Write a test suite for each subject, a test case for each result. Raises BadUse if the file can't be written."""
     suites = ElementTree.Element("testsuites", name="llm-traces validate")
-    for subject, found in results.items():
-        failures = str(sum(not each.holds for each in found))
-        suite = ElementTree.SubElement(suites, "testsuite", name=subject, tests=str(len(found)), failures=failures)
-        for each in found:
+    for subject, of_subject in results.items():
+        failures = str(sum(not each.holds for each in of_subject))
+        suite = ElementTree.SubElement(suites, "testsuite", name=subject, tests=str(len(of_subject)), failures=failures)
+        for each in of_subject:
             case = ElementTree.SubElement(suite, "testcase", classname=f"{subject}.{each.check}", name=each.name)
             if not each.holds:
                 ElementTree.SubElement(case, "failure", message=str(each))
@@ -51,11 +51,11 @@ def write_junit(path: Path, results: Results) -> None:
 
 
 def result_lines(subject: str, results: Iterable[Result]) -> Iterator[str]:
-    """A line a figure and a line a finding; other checks that hold are counted."""
+    """Yield one line for each figure and each finding; other checks that hold are counted."""
     yield f"\n{subject}"
-    for family, found in itertools.groupby(results, key=lambda each: each.check):
+    for family, of_family in itertools.groupby(results, key=lambda each: each.check):
         held = 0
-        for result in found:
+        for result in of_family:
             held += result.holds
             if family in FIGURES or not result.holds:
                 yield f"  {'ok     ' if result.holds else 'DIFFERS'}  {family:<12}  {result}"

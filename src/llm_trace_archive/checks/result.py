@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of one check, and how people read it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.table import shown
+from ..core.table import show
 
 Value = float | int | str
 NOTHING = "no values"
@@ -17,12 +17,12 @@ ROWS_SHOWN = 3
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found: the value expected, the largest difference that agrees, and the value found.
+    """What one check found: the value expected, the largest difference that is accepted, and the value found.
 
     check   the family: package, integrity, schema, rows, keys, relations, expectations, published or provenance
-    source  who says what is expected
+    source  where the expected value is stated
     column  the column it is about, or empty
-    rows    the first rows that offend, each (0-based number, value)
+    rows    the first rows that break it, each (0-based number, value)
     """
 
     check: str
@@ -36,25 +36,23 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether the value found agrees with the one expected."""
+        """Whether the value found is the one expected, within the tolerance."""
         if isinstance(self.expected, str) or isinstance(self.found, str):
             return self.expected == self.found
         return abs(self.found - self.expected) <= self.tolerance
 
     def __str__(self) -> str:
         within = f" ± {self.tolerance:g}" if self.tolerance else ""
-        shown = "".join(f", row {row:,}: {value}" for row, value in self.rows)
-        return (
-            f"{self.name}: expected {plain(self.expected)}{within}, found {plain(self.found)}{shown}  ({self.source})"
-        )
+        rows = "".join(f", row {row:,}: {value}" for row, value in self.rows)
+        return f"{self.name}: expected {plain(self.expected)}{within}, found {plain(self.found)}{rows}  ({self.source})"
 
 
 def plain(value: Value) -> str:
-    """A value for people."""
+    """Return a value as people read it."""
     return value if isinstance(value, str) else f"{value:,.10g}" if isinstance(value, float) else f"{value:,}"
 
 
 def first_rows(mask: pa.Array, values: pa.Array, start: int, known: tuple[tuple[int, str], ...] = ()) -> Any:
-    """`known` and the first rows of a mask, as `Result.rows` shows them; `start` is the number of the first row."""
-    found = pc.indices_nonzero(pc.fill_null(mask, False)).slice(0, ROWS_SHOWN - len(known)).to_pylist()
-    return (*known, *((start + index, shown(values[index])) for index in found))
+    """Return `known` and the first rows of a mask with their values, for `Result.rows`; its first row is `start`."""
+    rows = pc.indices_nonzero(pc.fill_null(mask, False)).slice(0, ROWS_SHOWN - len(known)).to_pylist()
+    return (*known, *((start + row, show(values[row])) for row in rows))

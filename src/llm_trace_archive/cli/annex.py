@@ -15,7 +15,12 @@ app = typer.Typer()
 
 @app.command()
 def setup(context: typer.Context) -> None:
-    """Prepare a clone for `datalad get`: git-annex, our special remote, and what the lock knows. Twice does no harm."""
+    """Prepare this clone for `datalad get`: git-annex, the special remote, and the records of what it serves.
+
+    Writes git-annex's records and settings into .git. Safe to run again.
+
+    Example: llm-traces setup
+    """
     from ..annex.setup import setup as prepare
 
     for line in prepare(archive_of(context)) or ["nothing to do: the clone is ready"]:
@@ -24,18 +29,23 @@ def setup(context: typer.Context) -> None:
 
 @app.command()
 def get(context: typer.Context, names: Names = None, mirror: Mirror = None, offline: Offline = False) -> None:
-    """Set the clone up if needed, `datalad get` the workloads, and check that they are here."""
+    """Fetch workloads with `datalad get`, after `setup` where needed; without names, every locked workload.
+
+    Content goes to git-annex's folder in .git, and the links in data/ lead to it. A file that no URL offers is built.
+
+    Example: llm-traces get mooncake
+    """
     from ..annex.get import get as fetch
 
-    if mirror:  # the special remote reads it, and git-annex runs that
+    # git-annex runs the special remote, which reads its options from the environment.
+    if mirror:
         os.environ["LLM_TRACES_MIRROR"] = mirror
     if offline:
         os.environ["LLM_TRACES_OFFLINE"] = "1"
     archive = archive_of(context)
-    locked = archive.locked
-    workloads = [each for each in archive.select(names or ()) if names or str(each) in locked]
+    workloads = [each for each in archive.select(names or ()) if names or str(each) in archive.locked]
     fetch(archive, workloads)
-    typer.echo(f"{len(workloads)} here")
+    typer.echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here")
 
 
 @app.command()
@@ -45,24 +55,35 @@ def lock(
     mirror: Mirror = None,
     offline: Offline = False,
 ) -> None:
-    """Put workloads into the lock by their sha256, building what was never built, and commit that."""
-    from ..annex.relock import lock as put
+    """Lock workloads by their sha256 and commit the lock; workloads that were never built are built first.
+
+    Commits datapackage.json, the files generated with it, and the links of these workloads in data/.
+
+    Example: llm-traces lock burstgpt
+    """
+    from ..annex.lock import lock as commit
     from ..upstream.sources import Sources
 
     archive = archive_of(context)
-    done = put(archive, archive.select(names), Sources(cache=cache_folder(), mirror=mirror, offline=offline))
-    typer.echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are in the lock and committed")
+    done = commit(archive, archive.select(names), Sources(cache=cache_folder(), mirror=mirror, offline=offline))
+    typer.echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are locked and committed")
 
 
 @app.command()
 def publish(
     context: typer.Context,
-    place: Annotated[
+    target: Annotated[
         str, typer.Argument(metavar="DIR|URL", help="A folder, or a RIA store: ria+file:// or ria+ssh://")
     ],
 ) -> None:
-    """Put a clone with its content where others can `datalad clone` and `datalad get` it without this package."""
-    from ..annex.publish import publish as put
+    """Publish this clone and its content; others can `datalad clone` and `datalad get` it without this package.
 
-    for line in put(archive_of(context), place):
+    Only locked, redistributable workloads are published, to a folder that a web server can serve or to a RIA store of
+    DataLad. Safe to run again.
+
+    Example: llm-traces publish ~/public_html/llm-trace-archive
+    """
+    from ..annex.publish import publish as push
+
+    for line in push(archive_of(context), target):
         typer.echo(line)

@@ -82,6 +82,7 @@ def validate(
     Example: llm-traces validate mooncake --deep --mirror ~/upstream
     """
     from ..checks.report import write_json, write_junit
+    from ..core.table import Table
     from ..lock.validate import REBUILT, validate_package
     from ..lock.validate import validate as check
     from ..upstream.sources import Sources
@@ -94,7 +95,8 @@ def validate(
     results = {"package": print_results("package", validate_package(archive))}
     for each in workloads:
         if each not in absent:
-            results[str(each)] = print_results(str(each), check(archive, each, sources))
+            with Table(archive.root / each.path) as table:
+                results[str(each)] = print_results(str(each), check(archive, each, table, sources))
             if deep and not any(result.name == REBUILT for result in results[str(each)]):
                 typer.echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
     for each in absent:
@@ -145,13 +147,13 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
 
     Example: llm-traces pin kavier --mirror ~/upstream
     """
-    from ..upstream.renew import pin as renew
+    from ..upstream.renew import renew
     from ..upstream.sources import Sources
 
     archive = archive_of(context)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
     found = renew(archive, archive.select(names or ()), sources, typer.echo)
-    for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.changed}):
+    for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.is_changed}):
         typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
 
 

@@ -1,1 +1,6 @@
-"""What a column of Arrow values can be asked: does it keep its constraints, repeat its keys."""
+"""What the archive's checks and the Frictionless plugin both ask of Arrow columns. Imports nothing else of ours.
+
+Enter: arrays, and for keys a function that reads the batches of a table. Leave: masks and numbers of rows. Read arrays
+(Arrow as NumPy), splitmix (the mixing function), keys (repeats and references), constraints (what each one means),
+parquet (footers that lie).
+"""

@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..columns.constraints import violations
 from ..core.errors import BadUpstream
 from ..core.recipe import Workload
-from ..core.schema import arrow_schema, violations
+from ..core.schema import arrow_schema
 from .formats.layout import file_error
 from .read import FileRows
 from .transforms.base import BadValue, Transform

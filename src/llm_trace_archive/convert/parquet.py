@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..core.errors import Problem
+from ..core.table import Table
 from .formats.layout import Layout
 
 # Row groups stay under 64 MiB in memory, for the Hub's viewer (its limit is 286 MiB).
@@ -134,10 +135,10 @@ class ParquetSink:
         self._file.close()
 
 
-def read_parts(path: Path) -> list[Part]:
-    """Return the upstream files that a Parquet file was built from. Raises Problem if it is not one of ours."""
+def read_parts(table: Table) -> list[Part]:
+    """Return the upstream files that a table was built from. Raises Problem if it is not one of ours."""
     try:
-        metadata = json.loads((pq.read_metadata(path).metadata or {}).get(METADATA_KEY.encode(), b"{}"))
+        metadata = json.loads((table.file.metadata.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         parts: list[Part] = []
         for each in metadata.get("files", ()):
             layout = Layout(**each["layout"]) if "layout" in each else parts[-1].layout
@@ -147,8 +148,8 @@ def read_parts(path: Path) -> list[Part]:
         reason = "its metadata names no upstream files"
     except (OSError, pa.ArrowInvalid, ValueError, TypeError, LookupError) as error:
         reason = str(error)[:200]
-    again = f"llm-traces build {path.parent.name}/{path.stem}"
-    raise Problem(path.name, "is not a Parquet file of this archive", reason=reason, next=again)
+    again = f"llm-traces build {table.path.parent.name}/{table.path.stem}"
+    raise Problem(table.path.name, "is not a Parquet file of this archive", reason=reason, next=again)
 
 
 def _unit(field: pa.Field) -> str:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from ..core.errors import BadUpstream
 from ..core.files import hash_file
 from ..core.recipe import UpstreamFile, Workload
+from ..core.table import Table
 from .canonicalise import Canonicaliser
 from .formats.layout import Layout, OpenFile
 from .formats.registry import FORMATS
@@ -36,31 +37,31 @@ FEW = 100
 OddLines = dict[str, dict[str, str]]
 
 
-def prove(workload: Workload, table_schema: Mapping[str, Any], path: Path, originals: Mapping[str, Path]) -> OddLines:
-    """Restore every upstream file from the Parquet file at `path` and compare its sha256 with the original's.
+def prove(workload: Workload, table_schema: Mapping[str, Any], table: Table, originals: Mapping[str, Path]) -> OddLines:
+    """Restore every upstream file from the table and compare its sha256 with the original's.
 
     originals maps a file's name to its verified bytes. Returns the lines that would be restored in another style, by
     file and by number from 0: none, if the proof holds. Raises BadUpstream that shows the first line that differs if
     they are too many, or mean something else.
     """
     odd: OddLines = {}
-    for restored, pieces in restore_files(workload, path):
+    for restored, pieces in restore_files(workload, table):
         hashed = hashlib.sha256()
         for piece in pieces:
             hashed.update(piece)
         original = originals[restored.file.container or restored.file.name]
         is_inside = restored.compression or restored.file.container
         if hashed.hexdigest() != (restored.sha256 if is_inside else hash_file(original)[0]):
-            odd[restored.file.name] = _odd_lines(workload, table_schema, path, restored, original)
+            odd[restored.file.name] = _odd_lines(workload, table_schema, table, restored, original)
     return odd
 
 
 def _odd_lines(
-    workload: Workload, table_schema: Mapping[str, Any], path: Path, wanted: RestoredFile, original: Path
+    workload: Workload, table_schema: Mapping[str, Any], table: Table, wanted: RestoredFile, original: Path
 ) -> dict[str, str]:
     theirs, ours = {}, {}
     count = size = 0
-    for number, their, our in _pairs(workload, path, wanted, original):
+    for number, their, our in _pairs(workload, table, wanted, original):
         count = number + 1
         if their != our:
             theirs[number], ours[number] = their, our
@@ -76,7 +77,7 @@ def _odd_lines(
         and number > 0
         and size <= ODD_BYTES
         and len(theirs) <= limit
-        and _mean_the_same(workload, table_schema, path, wanted.file, list(theirs.values()), list(ours.values()))
+        and _mean_the_same(workload, table_schema, table, wanted.file, list(theirs.values()), list(ours.values()))
     ):
         return {str(number): line.decode() for number, line in theirs.items()}
     their, our = theirs[number], ours[number]
@@ -93,9 +94,11 @@ def _odd_lines(
     )
 
 
-def _pairs(workload: Workload, path: Path, wanted: RestoredFile, original: Path) -> Iterator[tuple[int, bytes, bytes]]:
+def _pairs(
+    workload: Workload, table: Table, wanted: RestoredFile, original: Path
+) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield number from 0, the upstream's line and ours; where one has fewer, nothing."""
-    for restored, pieces in restore_files(workload, path):
+    for restored, pieces in restore_files(workload, table):
         if restored.file.name != wanted.file.name:
             for _ in pieces:  # the files share one pass over the rows
                 pass
@@ -116,13 +119,13 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _mean_the_same(
     workload: Workload,
     table_schema: Mapping[str, Any],
-    path: Path,
+    table: Table,
     file: UpstreamFile,
     theirs: list[bytes],
     ours: list[bytes],
 ) -> bool:
     """Return whether two spellings of the same lines give the same rows."""
-    layout = next(part.layout for part in read_parts(path) if part.name == file.name)
+    layout = next(part.layout for part in read_parts(table) if part.name == file.name)
     try:
         return bool(
             _rows(workload, table_schema, file, layout, theirs) == _rows(workload, table_schema, file, layout, ours)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ..core.archive import Archive
 from ..core.errors import BadUpstream, BadUse, Problem
 from ..core.files import hash_file, hash_name, move, replacing
 from ..core.recipe import UpstreamFile, Workload
+from ..core.table import UNREADABLE, Table
 from .formats.layout import FieldTexts
 from .formats.registry import FORMATS
 from .formats.text import replace_lines
@@ -43,7 +43,7 @@ class RestoredFile:
         return ("sha256", self.sha256) if self.sha256 else self.file.pin
 
 
-def restore_files(workload: Workload, path: Path) -> Iterator[tuple[RestoredFile, Iterator[bytes]]]:
+def restore_files(workload: Workload, table: Table) -> Iterator[tuple[RestoredFile, Iterator[bytes]]]:
     """Yield each upstream file of the workload with its bytes in pieces; read these before asking for the next file.
 
     Raises BadUse if the table does not hold all upstream fields, and Problem if the Parquet file is not one of ours,
@@ -55,21 +55,19 @@ def restore_files(workload: Workload, path: Path) -> Iterator[tuple[RestoredFile
             "can't be restored, because the table does not hold all upstream fields",
             reason=f"restores = false in recipes/{workload.trace}.toml",
         )
-    parts = read_parts(path)
-    with pq.ParquetFile(path) as table:
-        rows = _Rows(table)
-        for part in parts:
-            file = workload.upstream(part.name)
-            if file is None:
-                raise Problem(
-                    str(workload),
-                    f"was built from {part.name}, which recipes/{workload.trace}.toml no longer names",
-                    next=f"llm-traces build {workload}",
-                )
-            texts = _field_texts(workload, file, part, rows)
-            sha256 = part.layout.content or file.sha256
-            pieces = FORMATS[part.layout.format].write(part.layout, texts)
-            yield RestoredFile(file, part.layout.compression, sha256), replace_lines(pieces, part.layout.odd_lines)
+    parts = read_parts(table)
+    rows = _Rows(table)
+    for part in parts:
+        file = workload.upstream(part.name)
+        if file is None:
+            raise Problem(
+                str(workload),
+                f"was built from {part.name}, which recipes/{workload.trace}.toml no longer names",
+                next=f"llm-traces build {workload}",
+            )
+        texts = _field_texts(workload, file, part, rows)
+        restored = RestoredFile(file, part.layout.compression, part.layout.content or file.sha256)
+        yield restored, replace_lines(FORMATS[part.layout.format].write(part.layout, texts), part.layout.odd_lines)
 
 
 FILTERS: dict[str, Callable[[pa.RecordBatch], pa.RecordBatch]] = {
@@ -77,7 +75,7 @@ FILTERS: dict[str, Callable[[pa.RecordBatch], pa.RecordBatch]] = {
 }
 
 
-def restore_derived(workload: Workload, path: Path, name: str) -> tuple[RestoredFile, Iterator[bytes]]:
+def restore_derived(workload: Workload, table: Table, name: str) -> tuple[RestoredFile, Iterator[bytes]]:
     """Return a derived file of the upstream with its bytes in pieces: the first file's rows that its filter keeps.
 
     Raises BadUse that lists the derived files if there is none of that name.
@@ -86,27 +84,21 @@ def restore_derived(workload: Workload, path: Path, name: str) -> tuple[Restored
     if derived is None:
         names = ", ".join(each.name for each in workload.derived) or "none"
         raise BadUse(f"{workload}", f"has no derived file {name}", there_are=names)
-    part = read_parts(path)[0]
+    part = read_parts(table)[0]
     if part.layout.odd_lines:
         reason = f"{len(part.layout.odd_lines)} lines of {part.name} are kept as they are, and have no place in it"
         raise BadUse(f"{workload}", f"can't give {name}", reason=reason)
-
-    def pieces() -> Iterator[bytes]:
-        with pq.ParquetFile(path) as table:
-            texts = _field_texts(workload, workload.files[0], part, _Rows(table), FILTERS[derived.filter])
-            yield from FORMATS[part.layout.format].write(part.layout, texts)
+    texts = _field_texts(workload, workload.files[0], part, _Rows(table), FILTERS[derived.filter])
 
     file = UpstreamFile(workload.trace, derived.name, derived.url, derived.sha256, derived.bytes)
-    return RestoredFile(file, "", derived.sha256), pieces()
+    return RestoredFile(file, "", derived.sha256), FORMATS[part.layout.format].write(part.layout, texts)
 
 
 class _Rows:
     """A table's rows in order: one pass over the table, however many upstream files it was built from."""
 
-    def __init__(self, table: pq.ParquetFile) -> None:
-        # By row group, which bounds the memory that long lists take.
-        groups = range(table.num_row_groups)
-        self._batches = (batch for group in groups for batch in table.iter_batches(BATCH_ROWS, row_groups=[group]))
+    def __init__(self, table: Table) -> None:
+        self._batches = _read(table)
         self._rest: pa.RecordBatch | None = None
 
     def take(self, rows: int) -> Iterator[pa.RecordBatch]:
@@ -120,6 +112,16 @@ class _Rows:
             rows -= len(part)
             if len(part):
                 yield part
+
+
+def _read(table: Table) -> Iterator[pa.RecordBatch]:
+    # By row group, which bounds the memory that long lists take.
+    try:
+        for group in range(table.file.num_row_groups):
+            yield from table.file.iter_batches(BATCH_ROWS, row_groups=[group])
+    except UNREADABLE as error:
+        name = f"{table.path.parent.name}/{table.path.stem}"
+        raise Problem(table.path.name, "is corrupt", reason=str(error)[:200], next=f"llm-traces build {name}") from None
 
 
 def _field_texts(
@@ -164,13 +166,13 @@ def restore_to(
     output is the file or a folder; for a workload of several files, the folder. Raises Problem if the content is
     missing or a hash is not the pin; what was written is then kept under another name, and `output` is untouched.
     """
-    source = archive.root / workload.path
-    if not source.exists():
+    if not archive.is_present(workload):
         raise BadUse(str(workload), "its content is missing", expected=workload.path, next=f"llm-traces get {workload}")
-    several = len(read_parts(source)) > 1 and not derived_file
+    table = Table(archive.root / workload.path)
+    several = len(read_parts(table)) > 1 and not derived_file
     if output.resolve().is_relative_to((archive.root / "data").resolve()):
         raise BadUse(str(output), "is in the archive's own data folder", next="give another -o")
-    files = [restore_derived(workload, source, derived_file)] if derived_file else restore_files(workload, source)
+    files = [restore_derived(workload, table, derived_file)] if derived_file else restore_files(workload, table)
     for restored, pieces in files:
         path = output / restored.name if several or output.is_dir() else output
         if path.is_symlink() or (path.exists() and not path.is_file()):

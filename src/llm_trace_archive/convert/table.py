@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.recipe import Workload
+from ..core.table import Table
 from .canonicalise import Canonicaliser
 from .parquet import ParquetSink, Part
 from .prove import OddLines, prove
@@ -29,7 +30,11 @@ def write_proven_table(
     odd_lines: OddLines = {}
     for _ in range(2):
         write_table(workload, table_schema, originals, target, stop, odd_lines)
-        if not workload.restores or not (odd_lines := prove(workload, table_schema, target, originals)):
+        if not workload.restores:
+            return
+        with Table(target) as table:
+            odd_lines = prove(workload, table_schema, table, originals)
+        if not odd_lines:
             return
     raise AssertionError(f"{workload}: odd lines that were kept differ still")
 

@@ -1,4 +1,4 @@
-"""Files: their hashes, and the one place that writes them so that nobody ever sees half of one."""
+"""Files: their hashes, and the one place that writes them, so that no reader sees a half-written one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import BadUse
 
-ABANDONED = 60  # seconds after which an unfinished link is taken for that of a killed process
+ABANDONED = 60  # seconds after which an unfinished link counts as one that a killed process left
 HASHES = ("sha256", "git_blob")  # kinds of hash that a recipe can pin a file by
 
 
@@ -29,18 +29,18 @@ def hash_file(path: Path, kind: str = "sha256") -> tuple[str, int]:
         if kind != "git_blob":
             return hashlib.file_digest(content, kind).hexdigest(), content.tell()
         head = f"blob {os.fstat(content.fileno()).st_size}\0".encode()
-        found = hashlib.file_digest(content, lambda: hashlib.sha1(head, usedforsecurity=False))
-        return found.hexdigest(), content.tell()
+        digest = hashlib.file_digest(content, lambda: hashlib.sha1(head, usedforsecurity=False))
+        return digest.hexdigest(), content.tell()
 
 
 def hash_name(kind: str) -> str:
-    """Return the name of a kind of hash as messages spell it."""
+    """Return the name of a kind of hash for messages."""
     return kind.replace("_", " ")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`; when the block succeeds, it replaces `path` at once.
+    """Yield a temporary file beside `path`, which replaces `path` atomically when the block succeeds.
 
     If the block raises, the temporary file is removed and `path` keeps its old content. Raises OSError.
     """
@@ -53,8 +53,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def temporary(path: Path) -> Iterator[Path]:
     """Yield a new, empty file beside `path`, which is removed after the block unless it was moved.
 
-    It is locked while the block runs, so that a later call knows the files that killed processes left, and removes
-    them. Links are never followed. Raises OSError.
+    It is locked while the block runs, so that a later call recognises and removes the files of killed processes. Links
+    are never followed. Raises OSError.
     """
     prefix = f".{path.name[:100]}."
     for left in path.parent.glob(f"{glob.escape(prefix)}*.part"):
@@ -64,7 +64,7 @@ def temporary(path: Path) -> Iterator[Path]:
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if part.exists():  # not taken for abandoned before it was locked
+            if part.exists():  # another process may have removed it before it was locked
                 yield part
                 return
         finally:
@@ -73,7 +73,7 @@ def temporary(path: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(part: Path) -> None:
-    with contextlib.suppress(OSError):  # held by its process, or gone
+    with contextlib.suppress(OSError):  # locked by its process, or removed
         handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +83,7 @@ def _remove_abandoned(part: Path) -> None:
 
 
 def replace_link(path: Path, target: str) -> None:
-    """Make `path` a symbolic link to `target` at once, replacing what is there. Raises OSError."""
+    """Replace `path` atomically by a symbolic link to `target`. Raises OSError."""
     if path.is_symlink() and str(path.readlink()) == target:
         return
     prefix = f".{path.name[:100]}."
@@ -98,7 +98,7 @@ def replace_link(path: Path, target: str) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same folder waiting while the block runs. Raises OSError."""
+    """Lock a folder while the block runs: other processes that lock it wait. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -111,11 +111,11 @@ def move(file: Path, path: Path) -> None:
     """Flush a finished file or folder to disk and rename it to `path`, replacing a file there. Raises OSError."""
     if not file.is_symlink():
         sync(file)
-    os.replace(file, path)  # noqa: PTH105 (named for what it is: atomic)
+    file.replace(path)
 
 
 def sync(path: Path) -> None:
-    """Flush what was written to a file or a folder to disk. Raises OSError."""
+    """Flush a file or a folder to disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -175,7 +175,7 @@ def _old_folder(path: Path) -> Path:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace a file's text at once; a file that holds this text already is left alone. Raises OSError."""
+    """Replace a file's text atomically; leave a file alone that has this text already. Raises OSError."""
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     with replacing(path) as part:
@@ -183,9 +183,9 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def write_output(path: Path, text: str) -> None:
-    """Write text where the user asked for it: replace a file at once, or write to a device or a pipe as it is.
+    """Write text where the user asked for it: replace a file atomically, or write into a device or a pipe.
 
-    Raises BadUse if `path` can't be written; an existing file then keeps its content.
+    Raises BadUse if `path` can't be written; a file then keeps its content.
     """
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):

@@ -1,18 +1,15 @@
-"""Run git and git-annex in one repository."""
+"""git, git-annex and DataLad, run in one repository."""
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from .errors import BadUse
-
-OLDEST_ANNEX = (10, 20230126)
 
 
 class Git:
@@ -21,59 +18,49 @@ class Git:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def __call__(self, *args: str, given: str = "") -> str:
-        """What it printed. Raises BadUse with what it said if it fails, or if there is no git."""
-        ran = self._run(args, os.environ | self.identity, given)
+    def __call__(self, *args: str, stdin: str = "") -> str:
+        """Run git with `stdin` and return its stdout. Raises BadUse with its output if it fails."""
+        ran = self._run(args, os.environ | self.identity, stdin)
         if ran.returncode:
-            said = "\n".join(filter(None, (ran.stdout.strip(), ran.stderr.strip())))
-            raise BadUse(f"git {' '.join(args[:2])}", f"failed in {self.root}", said=said)
+            output = "\n".join(filter(None, (ran.stdout.strip(), ran.stderr.strip())))
+            raise BadUse(f"git {' '.join(args[:2])}", f"failed in {self.root}", output=output)
         return ran.stdout
 
     def ask(self, *args: str) -> str:
-        """What it printed, or nothing if it fails. Raises BadUse if there is no git."""
+        """Run git and return its stdout, or "" if it fails. Raises BadUse if git is not installed."""
         ran = self._run(args)
         return "" if ran.returncode else ran.stdout
 
     def config(self, name: str) -> str:
-        """A value of its configuration, or nothing. Raises BadUse if there is no git."""
+        """Return a value of git's configuration, or "". Raises BadUse if git is not installed."""
         return self.ask("config", "--get", name).strip()
+
+    def datalad(
+        self, *args: str, environment: dict[str, str] | None = None, stderr: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run DataLad with further environment variables and capture its stdout."""
+        # As a program: its progress bars and its logging settings stay its own.
+        command = [sys.executable, "-c", "from datalad.cli.main import main; main()", *args]
+        env = os.environ | self.identity | (environment or {})
+        return subprocess.run(
+            command, cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", errors="replace"
+        )
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """The environment that names an author where git knows none: git-annex keeps its records as commits."""
+        """Environment variables that name an author if git has none: git-annex commits its records."""
         if self.ask("var", "GIT_COMMITTER_IDENT"):
             return {}
-        who = {"NAME": "llm-traces", "EMAIL": "llm-traces@localhost"}
-        return {f"GIT_{role}_{what}": who[what] for role in ("AUTHOR", "COMMITTER") for what in who}
+        author = {"NAME": "llm-traces", "EMAIL": "llm-traces@localhost"}
+        return {f"GIT_{role}_{part}": author[part] for role in ("AUTHOR", "COMMITTER") for part in author}
 
-    def _run(self, args: tuple[str, ...], env: Mapping[str, str] | None = None, given: str = "") -> _Ran:
+    def _run(
+        self, args: tuple[str, ...], env: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         command = ["git", "-C", str(self.root), *args]
         try:
             return subprocess.run(
-                command, input=given, env=env, capture_output=True, encoding="utf-8", errors="replace"
+                command, input=stdin, env=env, capture_output=True, encoding="utf-8", errors="replace"
             )
         except FileNotFoundError:
             raise BadUse("git", "not found on PATH", next="install git") from None
-
-
-_Ran = subprocess.CompletedProcess[str]
-
-
-def require_programs(special_remote: str) -> None:
-    """Raise BadUse unless git-annex, recent enough, and the special remote's program are on PATH."""
-    install = "pip install --upgrade git-annex, and activate the environment it is installed in"
-    wanted = "git-annex {}.{} or newer".format(*OLDEST_ANNEX)
-    if not shutil.which("git-annex"):
-        raise BadUse("git-annex", "not found on PATH", expected=wanted, next=install)
-    ran = subprocess.run(["git-annex", "version", "--raw"], capture_output=True, encoding="utf-8", errors="replace")
-    version = re.match(r"(\d+)\.(\d+)", ran.stdout)
-    if not version or (int(version[1]), int(version[2])) < OLDEST_ANNEX:
-        got = ran.stdout.strip() or ran.stderr.strip()
-        raise BadUse("git-annex", "too old" if version else "doesn't run", expected=wanted, got=got, next=install)
-    if not shutil.which(special_remote):
-        raise BadUse(
-            special_remote,
-            "not found on PATH",
-            expected="the program that comes with llm-trace-archive, by which git-annex builds the files",
-            next="activate the environment llm-trace-archive is installed in, or put its bin folder on PATH",
-        )

@@ -1,63 +1,99 @@
-"""A table: a Parquet file that is open, which is handed on instead of its path."""
+"""A table: a Parquet file that is opened once and handed on instead of its path."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-# What Arrow raises over bytes that are not what they claim to be (a name that is not UTF-8 is a ValueError).
+from ..columns.parquet import check_claims
+
+# What Arrow raises for bytes that are not what they claim to be (a name that is not UTF-8 is a ValueError).
 UNREADABLE = (OSError, ValueError, pa.ArrowException)
 
 
 class Table:
-    """A Parquet file, read a column at a time (each once while it is asked for), or a row group at a time."""
+    """A Parquet file, opened when it is first read, and read a column or a row group at a time.
+
+    Pages are checked against their checksums. Every access raises one of `UNREADABLE` for a corrupt file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: int = pq.read_metadata(path).num_rows
-        self.names: list[str] = pq.read_schema(path).names
-        self.memo: dict[str, pa.Array] = {}  # what several figures are of
-        self._held: tuple[str, pa.ChunkedArray] | None = None
+        self.memo: dict[str, pa.Array] = {}  # results that several figures need
+        self._column: tuple[str, pa.ChunkedArray] | None = None
+
+    @cached_property
+    def file(self) -> pq.ParquetFile:
+        """The open file."""
+        file = pq.ParquetFile(self.path, page_checksum_verification=True)
+        check_claims(file.metadata, self.path)
+        return file
+
+    def close(self) -> None:
+        """Close the file if it is open."""
+        if "file" in self.__dict__:
+            self.file.close()
+            del self.file
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.close()
+
+    @cached_property
+    def rows(self) -> int:
+        """The number of rows, by the footer."""
+        return int(self.file.metadata.num_rows)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return self.file.schema_arrow
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return list(self.schema.names)
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """A column; dictionaries as plain text."""
-        if self._held is None or self._held[0] != name:
-            values = pq.read_table(self.path, columns=[name]).column(name)
+        """Return a column, dictionaries as text; it is kept until another one is asked for."""
+        if self._column is None or self._column[0] != name:
+            values = self.file.read([name]).column(name)
             if pa.types.is_dictionary(values.type):
                 values = pc.cast(values, pa.string())
-            self._held = (name, values)
-        return self._held[1]
+            self._column = (name, values)
+        return self._column[1]
 
     def flat(self, name: str) -> pa.ChunkedArray:
-        """A column's values without nulls; of lists, all their elements."""
+        """Return a column's values without nulls; of lists, all their items."""
         values = self.column(name)
         return (pc.list_flatten(values) if pa.types.is_list(values.type) else values).drop_null()
 
-    def groups(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Row groups in order, each with the number of its first row; pages are checked against their checksums."""
+    def groups(self, columns: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the row groups in order, each with the number of its first row."""
         start = 0
-        with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-            for index in range(file.num_row_groups):
-                (batch,) = file.read_row_group(index, columns=columns).combine_chunks().to_batches() or (None,)
-                if batch is not None:
-                    yield start, batch
-                    start += batch.num_rows
+        for index in range(self.file.num_row_groups):
+            for batch in self.file.read_row_group(index, columns=columns).combine_chunks().to_batches():
+                yield start, batch
+                start += batch.num_rows
 
     def value(self, name: str, row: int) -> str:
-        """One value, as `Result.rows` shows it."""
-        with pq.ParquetFile(self.path) as file:
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                if row < rows:
-                    return shown(file.read_row_group(group, [name]).column(0)[row])
-                row -= rows
+        """Return one value as text for `Result.rows`."""
+        for group in range(self.file.num_row_groups):
+            rows = self.file.metadata.row_group(group).num_rows
+            if row < rows:
+                return show(self.file.read_row_group(group, [name]).column(0)[row])
+            row -= rows
         raise IndexError(row)
 
 
-def shown(value: pa.Scalar) -> str:
-    """A value of a row that offends, for people."""
+def show(value: pa.Scalar) -> str:
+    """Return a value of a row as people read it, at most 60 characters."""
     return str(value.as_py())[:60]

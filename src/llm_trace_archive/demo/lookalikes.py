@@ -21,6 +21,7 @@ from typing import Any, Protocol, cast
 from .. import samples
 from ..core.archive import Archive
 from ..core.errors import BadUse
+from ..core.extras import require
 from ..core.files import hash_file
 from ..samples.kit.shape import Shape
 
@@ -111,8 +112,7 @@ def make_archive(
 
 def _sample_recipe(text: str, folder: Path, base: str) -> str:
     """Return a trace's recipe, changed into one for its look-alikes in `folder`."""
-    import tomlkit
-
+    tomlkit = require("tomlkit", "build", "an archive of look-alikes")
     recipe: Any = tomlkit.parse(text)
     derived = "derived_from" in recipe
     recipe["title"] = f"{recipe['title']} (synthetic look-alike)"

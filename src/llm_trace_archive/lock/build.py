@@ -1,4 +1,4 @@
-"""The whole build of a workload on one page: fetch, verify, parse, canonicalise, write, prove, check, hand over."""
+"""The whole build of a workload on one page: fetch, verify, convert, prove, check, compare with the lock, store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from .. import __version__
 from ..core.archive import Archive
 from ..core.errors import BadUpstream, BadUse, Problem
+from ..core.extras import DISTRIBUTION, pinned_version
 from ..core.files import hash_file, replacing, temporary
 from ..core.recipe import UpstreamFile, Workload
 from ..core.table import Table
@@ -22,7 +23,7 @@ from ..upstream.sources import Sources
 
 @dataclass(frozen=True)
 class Built:
-    """A checked Parquet file: its sha256 (hex), size in bytes, and the facts about its rows that the lock keeps."""
+    """A checked Parquet file: its sha256 (hex), its size in bytes, and what the lock records about it."""
 
     workload: Workload
     sha256: str
@@ -33,14 +34,14 @@ class Built:
 
 
 def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
-    """Build a workload into the archive's data folder. Raises Problem; the old content then stays as it was."""
+    """Build a workload into the archive's data folder. Raises Problem, and then keeps the old content."""
     from ..core import links
 
     originals = _fetch(workload, sources)
     path = archive.root / workload.path
-    with _refusing_bad_disks(path), temporary(path) as part:
+    with _report_disk_problems(path), temporary(path) as part:
         built = _make(archive, workload, part, originals, sources)
-        _agree_with_lock(archive, built)
+        _compare_with_lock(archive, built)
         links.store(archive.root, workload.path, part, built.sha256, built.bytes)
     return built
 
@@ -54,12 +55,12 @@ def build_file(
 ) -> Built:
     """Build a workload into any file, which appears only when it is complete and checked.
 
-    accept  called with what was built before it is put in place; raises Problem to refuse it
+    accept  called before that; may raise Problem to refuse what was built
 
-    Raises Problem; `target` is then as it was.
+    Raises Problem, and then leaves `target` as it was.
     """
     originals = _fetch(workload, sources)
-    with _refusing_bad_disks(target), replacing(target) as part:
+    with _report_disk_problems(target), replacing(target) as part:
         built = _make(archive, workload, part, originals, sources)
         accept(built)
     return built
@@ -72,7 +73,7 @@ def build_all(
     jobs: int = 1,
     on_done: Callable[[Workload, Built | Problem], None] | None = None,
 ) -> list[Built | Problem]:
-    """Build workloads, `jobs` at a time; one that fails does not keep the others. Results in the order given."""
+    """Build workloads, `jobs` at a time, and return their results in order; one that fails does not stop the others."""
     results: dict[str, Built | Problem] = {}
     stop = sources.stop or threading.Event()
     sources = replace(sources, stop=stop)
@@ -81,10 +82,8 @@ def build_all(
         try:
             return build(archive, workload, sources)
         except Problem as problem:
-            if problem.subject in {
-                file.trace for file in workload.files
-            }:  # fetching knows files of traces, not workloads
-                problem.subject = str(workload)
+            if problem.subject in {file.trace for file in workload.files}:
+                problem.subject = str(workload)  # fetching knows traces only
             return problem
 
     with ThreadPoolExecutor(max_workers=jobs) as pool:
@@ -104,26 +103,26 @@ def build_all(
 def _fetch(workload: Workload, sources: Sources) -> dict[str, Path]:
     from ..convert.formats.registry import package_versions
 
-    package_versions(workload)  # what is not installed is told before anything is fetched
+    package_versions(workload)  # raises for a missing package before anything is fetched
     return {file.name: sources.get(file) for file in workload.files}
 
 
 @contextmanager
-def _refusing_bad_disks(target: Path) -> Iterator[None]:
-    """Turn a disk's refusal to hold `target` into a BadUse."""
+def _report_disk_problems(target: Path) -> Iterator[None]:
+    """Raise BadUse if the disk refuses to hold `target`."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        if error.errno is None:  # not of the disk
+        if error.errno is None:  # not from the disk
             raise
         where = error.filename or target.parent
         raise BadUse(
             str(target.parent),
             f"can't be written: {error.strerror or error}",
             path=str(where),
-            kept="nothing half-written; what was there before is untouched",
-            next="make room or mend the permissions, then run the same command again",
+            kept="the old content; nothing is half-written",
+            next="free some space or fix the permissions, then run the same command again",
         ) from None
 
 
@@ -134,31 +133,29 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
     from ..convert.table import write_proven_table
 
     write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
-    table = Table(part)
-    _check_figures(workload, table)
-    with part.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    with Table(part) as table:
+        _check_figures(workload, table)
+        facts = _collect_facts(table)
     return Built(
         workload,
-        sha256,
-        part.stat().st_size,
+        *hash_file(part),
         sum(path.stat().st_size for path in originals.values()),
-        facts(table),
+        facts,
         {
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
-            "pins": _pins(workload, originals),
+            "pins": _list_pins(workload, originals),
             "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | package_versions(workload),
         },
     )
 
 
-def _pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """What the files were; of a list the sum, for its lines are in the list.
+def _list_pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Return the pins of a workload's files; for a list of files, its own pin and a summary.
 
-    `contents` is the sha256 of what `sha256sum` prints for the files of a list, in their order.
+    `contents` of a summary is the sha256 of what `sha256sum` prints for the files, in their order.
     """
-    pins = [_pin(file, originals[file.name]) for file in workload.files]
+    pins = [_make_pin(file, originals[file.name]) for file in workload.files]
     if workload.listed is None:
         return pins
     sums = "".join(f"{pin['sha256']}  {pin['file']}\n" for pin in pins)
@@ -173,7 +170,7 @@ def _pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, A
     ]
 
 
-def _pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
+def _make_pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
     sha256, size = (file.sha256, path.stat().st_size) if file.sha256 else hash_file(path)
     pin = {"file": file.name, "url": file.url, "sha256": sha256, "bytes": size}
     if file.git_blob:
@@ -182,37 +179,37 @@ def _pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
 
 
 def _check_figures(workload: Workload, table: Table) -> None:
-    from ..checks.figures import figures
+    from ..checks.figures import check_figures
 
-    broken = [figure for figure in figures(workload, table) if not figure.holds]
+    broken = [figure for figure in check_figures(workload, table) if not figure.holds]
     if broken:
         raise BadUpstream(
             str(workload),
-            "the table does not show what its recipe says",
+            f"the table contradicts recipes/{workload.trace}.toml",
             found="\n".join(str(figure) for figure in broken),
-            next=f"mend the recipe if it is wrong: recipes/{workload.trace}.toml; nothing was built",
+            next=f"if the recipe is wrong, correct it, then: llm-traces build {workload}",
         )
 
 
-def facts(table: Table) -> dict[str, Any]:
-    """Return the facts about a table's rows that the lock keeps, so that `list` and `info` need no data."""
+def _collect_facts(table: Table) -> dict[str, Any]:
+    """Return the facts about a table's rows that the lock records, so that `list` and `info` need no data."""
     import pyarrow.compute as pc
 
-    found: dict[str, Any] = {"rows": table.rows}
+    facts: dict[str, Any] = {"rows": table.rows}
     for name in ("arrival_us", "sampled_us"):
         if name in table.names:
-            found["segments"] = _segments(table, name)
+            facts["segments"] = _segments(table, name)
     if "failed" in table.names:  # a table of requests
         for name in ("input_tokens", "output_tokens"):
-            found[name] = pc.sum(table.column(name)).as_py()
+            facts[name] = pc.sum(table.column(name)).as_py()
         failed = table.column("failed")
-        found["failures"] = pc.sum(failed).as_py() if failed.null_count < table.rows else None
+        facts["failures"] = pc.sum(failed).as_py() if failed.null_count < table.rows else None
         for name in ("session_id", "hash_ids", "latency_us", "ttft_us"):
             # Row group by row group, as lists may be long.
-            found[f"has_{name}"] = any(batch.column(0).null_count < len(batch) for _, batch in table.groups([name]))
-            if name == "session_id" and found["has_session_id"]:
-                found["sessions"] = len(table.flat(name).unique())
-    return found
+            facts[f"has_{name}"] = any(batch.column(0).null_count < len(batch) for _, batch in table.groups([name]))
+            if name == "session_id" and facts["has_session_id"]:
+                facts["sessions"] = len(table.flat(name).unique())
+    return facts
 
 
 def _segments(table: Table, clock: str) -> list[dict[str, int | None]]:
@@ -231,20 +228,27 @@ def _segments(table: Table, clock: str) -> list[dict[str, int | None]]:
     return [{"rows": each["us_count"], "first_us": each["us_min"], "last_us": each["us_max"]} for each in found]
 
 
-def _agree_with_lock(archive: Archive, built: Built) -> None:
-    """Same recipe and pins must give the same bytes: if they don't, the lock stays and the difference is told."""
+def _compare_with_lock(archive: Archive, built: Built) -> None:
+    """Raise Problem if the bytes differ from the lock's though recipe and tools are the same, or because of pyarrow."""
     locked = archive.locked.get(str(built.workload))
     if not locked or locked["hash"] == f"sha256:{built.sha256}":
         return
-    provenance = locked["provenance"]
-    if (
-        provenance["recipeDigest"] == built.provenance["recipeDigest"]
-        and provenance["tools"] == built.provenance["tools"]
-    ):
+    was, now = locked["provenance"], built.provenance
+    if was["recipeDigest"] != now["recipeDigest"]:
+        return
+    details = {"expected": locked["hash"], "got": f"sha256:{built.sha256}", "kept": "the old content and the lock"}
+    if was["tools"] == now["tools"]:
         raise BadUpstream(
             str(built.workload),
-            "the bytes built are not those of the lock, though recipe, pins and tools are the same",
-            expected=locked["hash"],
-            got=f"sha256:{built.sha256}",
-            next="report this: the build must be deterministic; what was there before is untouched",
+            "the build is not deterministic: the recipe, pins and tools of the lock gave other bytes",
+            **details,
+            next="please report this",
+        )
+    theirs, ours, pinned = was["tools"]["pyarrow"], now["tools"]["pyarrow"], pinned_version("pyarrow", "build")
+    if theirs != ours != pinned:
+        raise BadUse(
+            str(built.workload),
+            f"pyarrow {ours} writes other bytes than pyarrow {theirs}, which made the lock",
+            **details,
+            next=f"pip install '{DISTRIBUTION}[build]', then run the same command again",
         )

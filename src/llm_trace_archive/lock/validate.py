@@ -1,4 +1,4 @@
-"""Check that the archive is what it claims to be: every check of all content that is here, all findings."""
+"""Every check of the archive and of the content that is here, and every finding."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..checks.apart import apart
-from ..checks.contents import contents
-from ..checks.integrity import READABLE, integrity, whole
-from ..checks.package import package
-from ..checks.provenance import provenance
+from ..checks.contents import check_contents
+from ..checks.integrity import READABLE, check_integrity, check_pages
+from ..checks.package import check_package
+from ..checks.provenance import check_provenance
 from ..checks.result import Result
 from ..core.archive import LOCK, Archive
 from ..core.errors import Problem, Unavailable
@@ -21,69 +20,69 @@ from ..upstream.sources import Sources
 from .build import build_file
 from .describe import generated
 
-# The name of the result of building a workload again; there is none where the upstream is not available.
+# The result of rebuilding a workload; there is none where the upstream is not available.
 REBUILT = "rebuilt from the upstream"
 GENERATED = "as llm-traces describe writes it"
 
 
 def validate_package(archive: Archive) -> Iterator[Result]:
     """Check everything that is not about one workload's rows, and that no generated file is stale. Reads no data."""
-    yield from package(archive)
+    yield from check_package(archive)
     if archive.lock:
         yield from _stale(archive)
 
 
-def validate(archive: Archive, workload: Workload, deep: Sources | None = None) -> Iterator[Result]:
-    """Check integrity, schema, rows, keys, relations, expectations and published figures of a workload that is here.
+def validate(archive: Archive, workload: Workload, table: Table, deep: Sources | None = None) -> Iterator[Result]:
+    """Check integrity, schema, rows, keys, relations, expectations and published figures of a workload.
 
-    deep  where upstream files come from, to restore and rebuild them; None to leave this out
+    table  the workload's table, whose file is here
+    deep   the sources of upstream files, to restore and rebuild the workload as well; None to skip this
 
-    A damaged file ends the workload's checks: its figures would say nothing. An intact file that is not the lock's is
-    checked like any other, so that what differs is named. One that `datalad get` built and that is in no lock is
-    compared with its recipe, its upstream and its own checksums.
+    A damaged file ends the checks. A readable file that is not the lock's is checked like any other, to name what
+    differs. A file that is in no lock (`datalad get` built it) is checked against its recipe, its upstream and its own
+    checksums. Raises Problem as rebuilding does.
     """
     resource = archive.locked.get(str(workload))
-    found = list(integrity(archive, resource) if resource else whole(archive.root / workload.path))
-    yield from found
-    if any(each.expected == READABLE and not each.holds for each in found):
+    results = list(check_integrity(resource, table) if resource else check_pages(table))
+    yield from results
+    if any(each.expected == READABLE and not each.holds for each in results):
         return
-    is_ours = any(each.holds for each in found if each.name == "sha256")
-    for result in contents(archive, workload) if is_ours else apart(archive, workload):
-        found.append(result)
+    for result in check_contents(archive, workload, table):
+        results.append(result)
         yield result
-    if deep and all(each.holds for each in found):
-        yield from provenance(workload, Table(archive.root / workload.path))
-        yield from _rebuilt(archive, workload, deep)
+    if deep and all(each.holds for each in results):
+        yield from check_provenance(workload, table)
+        yield from _check_rebuild(archive, workload, deep)
 
 
-def _rebuilt(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
+def _check_rebuild(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
     """Rebuild the workload where its upstream is available and compare the bytes. Raises Problem as building does."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             built = build_file(archive, workload, Path(folder) / "built.parquet", sources)
         except Unavailable as problem:
-            # An upstream that is not available is no finding; one that is available and wrong is.
+            # A missing upstream is no finding; a wrong one is.
             for line in problem.details.get("tried", "").splitlines():
                 if "wrong bytes" in line:
-                    yield Result("provenance", "the upstream at hand", "as pinned", 0, line, problem.subject)
+                    yield Result("provenance", "the local upstream", "as pinned", 0, line, problem.subject)
             return
     locked = archive.locked.get(str(workload))
     if locked:
         wanted, source = locked["hash"].removeprefix("sha256:"), LOCK
     else:
-        wanted, source = hash_file(archive.root / workload.path)[0], "the file here, which no lock has"
+        wanted, source = hash_file(archive.root / workload.path)[0], "the file here, which is in no lock"
     yield Result("provenance", REBUILT, wanted, 0, built.sha256, source)
 
 
 def _stale(archive: Archive) -> Iterator[Result]:
-    """The lock, the README's card and table, the traces' schemas and pages: all that `describe` writes."""
+    """Check that every file that `describe` writes is up to date: lock, README, schemas and pages of the traces."""
     try:
         for path, text in generated(archive):
             file = archive.root / path
             held = file.read_text(encoding="utf-8", errors="replace") if file.exists() else None
             found = GENERATED if held == text else _first_difference(held, text)
             yield Result("package", path, GENERATED, 0, found, "recipes/, schemas/")
-    except (Problem, LookupError, TypeError, OSError) as error:  # the lock lacks what it is made from
+    except (Problem, LookupError, TypeError, OSError) as error:  # the lock is incomplete
         yield Result("package", "generated files", GENERATED, 0, f"can't be generated: {error}"[:200], LOCK)
 
 

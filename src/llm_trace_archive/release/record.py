@@ -13,6 +13,8 @@ from ..core.archive import CITATION, LOCK, Archive
 from ..core.files import replace_text
 from .bundle.folder import Bundle
 
+NEXT = "run the same command again; it resumes where this one stopped"  # advice where a release may succeed later
+
 
 @dataclass(frozen=True)
 class Release:

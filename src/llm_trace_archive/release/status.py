@@ -13,7 +13,8 @@ from ..core.archive import CITATION, SUMS, Archive
 from ..core.errors import FINDINGS, USAGE, BadUse, Problem
 from ..core.files import hash_file
 from ..core.git import Git
-from ..upstream.http import Download, Failed, Patience
+from ..upstream.download import Download
+from ..upstream.http import Failure, Patience
 from .bundle.folder import Bundle
 from .differences import CHANGED, MISSING, compare_targets, compare_with_bundle, format_differences
 from .hub.release import REPO, Hub, find_repo
@@ -278,7 +279,7 @@ def _download(target: Target, progress: Progress) -> Target:
 
             try:
                 Download(url, part, target.files[path].bytes, False, PATIENCE, show).run()
-            except Failed as failed:
+            except Failure as failed:
                 raise BadUse(target.name, f"{path} can't be downloaded", reason=str(failed), next="try again") from None
             digest, size = hash_file(part)
             files[path] = RemoteFile(size, "sha256", digest)

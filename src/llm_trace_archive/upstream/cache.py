@@ -1,12 +1,12 @@
-"""The cache of upstream files: a folder that several processes use at once, and that any of them may die in.
+"""The cache of upstream files: a folder that several processes use at once, and in which any of them may be killed.
 
-sha256/ab/<hash>, git_blob/ab/<hash>   content, checked again whenever it is used; its mtime is when it was used last
+sha256/ab/<hash>, git_blob/ab/<hash>   content, hashed again at every use; its mtime is the time of the last use
 unpinned/<sha256 of the URL>           content that no recipe pins
-partial/<key>                          the beginning of a file on its way; <key> is the name it will have
-quarantine/<12 of its hash>-<name>     what was wrong, beside it <the same>.reason.txt
-locks/<key>.lock                       held while <key> is fetched, moved aside or removed
-locks/in-use                           a byte a key, locked by each process that reads that content, until it ends
-pinning/                               a cache of its own, in which llm-traces pin sees what an upstream has now
+partial/<key>                          the beginning of a file; <key> is its name once it is complete
+quarantine/<12 of its sha256>-<name>   a wrong file, with its reason beside it: <the same>.reason.txt
+locks/<key>.lock                       held while a process fetches, quarantines or removes <key>
+locks/in-use                           one byte per key, locked by each process that reads the content, until it ends
+pinning/                               a cache of its own, into which llm-traces pin fetches the current upstream
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.errors import BadUpstream, BadUse
-from ..core.files import HASHES, hash_file, hash_name
+from ..core.files import HASHES, hash_file, hash_name, move, replace_text
 from ..core.recipe import UpstreamFile, Workload
-from . import pins
 
 PINNING = "pinning"
 CONTENT = ("sha256", "git_blob", "unpinned")
+REASON = ".reason.txt"  # suffix of the file that says why a file is in quarantine
 DAY = 86400  # seconds
 
-_in_use: dict[Path, int] = {}  # by cache folder: the file that holds this process's marks, open until it ends
+_in_use: dict[Path, int] = {}  # by cache folder: the handle of locks/in-use, open until the process ends
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a cache. `kind` is one of CONTENT, "partial" or "quarantine"; `used` is seconds of the epoch."""
+    """One file of a cache.
+
+    kind  one of CONTENT, "partial" or "quarantine"
+    used  the time of the last use, in seconds since the epoch
+    """
 
     cache: Cache
     path: Path
@@ -44,7 +48,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """What its lock is named by."""
+        """The name of its lock."""
         return self.path.name
 
     def __str__(self) -> str:
@@ -53,24 +57,24 @@ class Entry:
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache in `folder`. Methods raise OSError where the disk does not allow what they do."""
+    """The cache in `folder`. Its methods raise OSError if the disk refuses."""
 
     folder: Path
 
-    def content(self, file: UpstreamFile) -> Path:
-        """Where the file's content is kept."""
+    def content_path(self, file: UpstreamFile) -> Path:
+        """Return where the content of the file is kept."""
         if file.pin is None:
             return self.folder / "unpinned" / hashlib.sha256(file.url.encode()).hexdigest()
         kind, digits = file.pin
         return self.folder / kind / digits[:2] / digits
 
-    def partial(self, file: UpstreamFile) -> Path:
-        """Where the file's beginning is kept while it is on its way."""
-        return self.folder / "partial" / self.content(file).name
+    def partial_path(self, file: UpstreamFile) -> Path:
+        """Return where the beginning of the file is kept while it is being fetched."""
+        return self.folder / "partial" / self.content_path(file).name
 
     @contextlib.contextmanager
     def lock(self, key: str, halt: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Keep other threads and processes from writing or removing `key`; `halt` may end the waiting by raising."""
+        """Keep other threads and processes from writing or removing `key`; `halt` may raise to end the waiting."""
         import filelock
 
         lock = filelock.FileLock(self._lock_path(key))
@@ -84,95 +88,126 @@ class Cache:
             lock.release()
 
     def mark(self, key: str) -> None:
-        """Keep the content of that key from being removed by others while this process lives, however it ends."""
+        """Keep other processes from removing the content of `key` until this process ends, however it ends."""
         import fcntl
 
-        with contextlib.suppress(OSError):  # of a folder that can't be written: nobody can remove from it either
-            fcntl.lockf(self._marks(), fcntl.LOCK_SH, 1, _place(key))
+        with contextlib.suppress(OSError):  # a read-only folder, from which no process can remove anything
+            fcntl.lockf(self._open_marks(), fcntl.LOCK_SH, 1, _mark_position(key))
 
     def touch(self, path: Path) -> None:
-        """Note that the content was used now."""
-        with contextlib.suppress(OSError):  # of a folder that can't be written
+        """Record that the content is used now."""
+        with contextlib.suppress(OSError):  # a read-only folder
             os.utime(path)
 
+    def add(self, file: UpstreamFile, path: Path) -> Path:
+        """Move the complete file at `path` to its place in the cache, and return that place."""
+        content = self.content_path(file)
+        content.parent.mkdir(parents=True, exist_ok=True)
+        move(path, content)
+        return content
+
+    def quarantine(self, path: Path, problem: BadUpstream, name: str) -> BadUpstream:
+        """Move a wrong file to `quarantine/`, its reason beside it; return the problem with the new path.
+
+        name  of the upstream file
+        """
+        target = self.folder / "quarantine" / f"{hash_file(path)[0][:12]}-{name.replace('/', '_')}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(target.with_name(target.name + REASON), f"{problem}\n")  # first: no file is without a reason
+        move(path, target)
+        return BadUpstream(problem.subject, problem.message, **problem.details, kept_at=str(target))
+
     def entries(self) -> Iterator[Entry]:
-        """All there is, in the order of kinds and names; lock files and what is not ours apart."""
+        """Yield the files of the cache by kind and name, without lock files and files of others."""
         for kind in (*CONTENT, "partial", "quarantine"):
             for path in sorted((self.folder / kind).rglob("*")):
                 if kind == "quarantine":
-                    is_ours = (
-                        not path.name.endswith(pins.REASON) or not Path(str(path).removesuffix(pins.REASON)).exists()
-                    )
+                    is_ours = not path.name.endswith(REASON) or not Path(str(path).removesuffix(REASON)).exists()
                 else:
                     is_ours = re.fullmatch("[0-9a-f]{40,64}", path.name) is not None
-                with contextlib.suppress(FileNotFoundError):  # removed by another process since
+                with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
                     if is_ours and path.is_file():
-                        told = path.stat()
-                        yield Entry(self, path, kind, told.st_size, told.st_mtime)
+                        status = path.stat()
+                        yield Entry(self, path, kind, status.st_size, status.st_mtime)
         if (self.folder / PINNING).is_dir():
             yield from Cache(self.folder / PINNING).entries()
 
     def verify(self, names: Mapping[str, str]) -> Iterator[tuple[Entry, BadUpstream | None]]:
-        """Hash all content that has a pin; what is wrong is quarantined and told. `names` are those of keys."""
+        """Hash all pinned content, and quarantine the corrupt; yield each entry with its problem, if it has one.
+
+        names  of upstream files, by key
+        """
         for entry in self.entries():
             if entry.kind in HASHES:
                 with contextlib.suppress(FileNotFoundError):
-                    yield entry, entry.cache._verified(entry, names.get(entry.key, entry.key))
+                    yield entry, entry.cache._verify(entry, names.get(entry.key, entry.key))
 
     def prune(
         self, now: float, older_than: float | None, quarantine: bool, everything: bool, dry_run: bool
-    ) -> Iterator[tuple[Entry, str]]:
-        """Remove what nobody needs: each entry it is about, with "freed" or "in use".
+    ) -> Iterator[tuple[Entry, bool]]:
+        """Remove files, and yield each with whether it was removed: a file in use stays.
 
-        Beginnings of files that no process fetches any more go always; content that was not used for `older_than`
-        days, and what is in quarantine, if asked for. `everything` is all of that, however young.
+        Partial files that no process fetches are always removed.
+
+        older_than  remove content that was not used for so many days
+        quarantine  remove the files in quarantine
+        everything  remove all of that, whatever its age
+        dry_run     remove nothing
         """
         for entry in self.entries():
-            old = older_than is not None and now - entry.used >= older_than * DAY
+            is_old = older_than is not None and now - entry.used >= older_than * DAY
             is_left = entry.kind == "partial" or entry.cache is not self
-            if everything or is_left or (entry.kind == "quarantine" and quarantine) or (entry.kind in CONTENT and old):
-                yield entry, "freed" if entry.cache._remove(entry, dry_run) else "in use"
+            if (
+                everything
+                or is_left
+                or (entry.kind == "quarantine" and quarantine)
+                or (entry.kind in CONTENT and is_old)
+            ):
+                yield entry, entry.cache._remove(entry, dry_run)
 
-    def _verified(self, entry: Entry, name: str) -> BadUpstream | None:
+    def _verify(self, entry: Entry, name: str) -> BadUpstream | None:
         if hash_file(entry.path, entry.kind)[0] == entry.key:
             return None
         with self.lock(entry.key):
             found, size = hash_file(entry.path, entry.kind)
-            if found == entry.key:  # a good one was put in its place since
+            if found == entry.key:  # replaced by another process meanwhile
                 return None
             kind = hash_name(entry.kind)
-            wrong = BadUpstream(
-                name, "is spoilt in the cache", expected=f"{kind} {entry.key}", got=f"{size} bytes, {kind} {found}"
+            problem = BadUpstream(
+                name,
+                "the cached file is corrupt",
+                expected=f"{kind} {entry.key}",
+                got=f"{size} bytes, {kind} {found}",
             )
-            aside = pins.quarantine(entry.path, self.folder, str(wrong), name.rpartition("/")[2])
-            next = "nothing: it is fetched again when it is needed"
-            return BadUpstream(wrong.subject, wrong.message, **wrong.details, kept_at=str(aside), next=next)
+            problem = self.quarantine(entry.path, problem, name.rpartition("/")[2])
+            next = "nothing to do: it is fetched again when needed"
+            return BadUpstream(problem.subject, problem.message, **problem.details, next=next)
 
     def _remove(self, entry: Entry, dry_run: bool) -> bool:
-        """Whether it is removed, or would be; not if another process fetches or reads it."""
+        """Remove an entry unless another process fetches or reads it; return whether it was, or would be, removed."""
         import fcntl
 
         import filelock
 
         if entry.kind == "quarantine":
             if not dry_run:
-                for path in (entry.path, entry.path.with_name(entry.path.name + pins.REASON)):
+                for path in (entry.path, entry.path.with_name(entry.path.name + REASON)):
                     path.unlink(missing_ok=True)
             return True
-        marks, place = self._marks(), _place(entry.key)
+        marks, position = self._open_marks(), _mark_position(entry.key)
         try:
             with filelock.FileLock(self._lock_path(entry.key), timeout=0):
-                fcntl.lockf(marks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                fcntl.lockf(marks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, position)
                 try:
                     if not dry_run:
                         entry.path.unlink(missing_ok=True)
                     return True
                 finally:
-                    fcntl.lockf(marks, fcntl.LOCK_UN, 1, place)
+                    fcntl.lockf(marks, fcntl.LOCK_UN, 1, position)
         except filelock.Timeout:
             return False
         except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN) and error.filename is None:  # of the mark, not of the disk
+            if error.errno in (errno.EACCES, errno.EAGAIN) and error.filename is None:  # the mark, not the disk
                 return False
             raise
 
@@ -181,32 +216,32 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{key}.lock"
 
-    def _marks(self) -> int:
+    def _open_marks(self) -> int:
         if self.folder not in _in_use:
             path = self._lock_path("in-use").with_suffix("")
             _in_use[self.folder] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         return _in_use[self.folder]
 
 
-def names(workloads: Iterable[Workload]) -> dict[str, str]:
-    """The upstream files of workloads, "<trace>/<file>", by the keys they may have."""
-    cache, found = Cache(Path()), {}
+def name_keys(workloads: Iterable[Workload]) -> dict[str, str]:
+    """Return the name of the upstream file ("<trace>/<file>") for each key that files of the workloads may have."""
+    cache, names = Cache(Path()), {}
     for file in (file for workload in workloads for file in workload.files):
         for each in (file, replace(file, sha256=None, git_blob=None)):
-            found[cache.content(each).name] = f"{file.trace}/{file.name}"
-    return found
+            names[cache.content_path(each).name] = f"{file.trace}/{file.name}"
+    return names
 
 
-def cant_write(folder: Path, error: OSError) -> BadUse:
-    """What to tell of a cache whose disk refuses."""
+def make_cache_problem(folder: Path, error: OSError) -> BadUse:
+    """Return the problem of a cache whose disk refuses."""
     return BadUse(
         str(error.filename or folder),
-        "can't be used as a cache",
+        "the cache is not usable",
         reason=error.strerror or str(error),
         next="make the folder writable, or set LLM_TRACES_CACHE to another folder",
     )
 
 
-def _place(key: str) -> int:
-    """The byte that stands for a key: where two share one, only removing is put off."""
+def _mark_position(key: str) -> int:
+    """Return the byte of locks/in-use that stands for a key; where two keys share one, removing only waits longer."""
     return int(key[:15], 16)

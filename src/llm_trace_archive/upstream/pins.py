@@ -1,17 +1,16 @@
-"""Pins: nothing is parsed before its size and hash are the recipe's. What fails is moved aside, not deleted."""
+"""Pins: nothing is read before its size and hash are those of the recipe."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..core.errors import BadUpstream
-from ..core.files import hash_file, hash_name, move
+from ..core.files import hash_file, hash_name
 from ..core.recipe import UpstreamFile
 
-HEAD = 1024  # bytes that tell what a file is
-REASON = ".reason.txt"  # what the name of a quarantined file is followed by in that of its reason
+HEAD = 1024  # bytes that show what a file is
 
-# What a file begins with, what that makes it, and the suffixes of names for which it is no surprise.
+# What a file begins with, what that makes it, and the suffixes of names that promise it.
 SIGNS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
     (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the data", ()),
     (b"<!doctype html", "an HTML page, not the data", (".html",)),
@@ -26,18 +25,6 @@ SIGNS: tuple[tuple[bytes, str, tuple[str, ...]], ...] = (
 )
 
 
-def _sign(path: Path) -> tuple[str, tuple[str, ...]] | None:
-    """What a file seems to be by its first bytes, and the endings of names that this fits; None if nothing is known."""
-    with path.open("rb") as content:
-        head = content.read(HEAD)
-    if not head:
-        return "an empty file", ()
-    if not any(head):
-        return "nothing but zero bytes at its start", ()
-    head = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return next(((what, suffixes) for sign, what, suffixes in SIGNS if head.startswith(sign)), None)
-
-
 def require_pin(file: UpstreamFile) -> None:
     """Raise BadUpstream if the recipe gives no hash of the file."""
     if file.pin is None:
@@ -49,26 +36,26 @@ def require_pin(file: UpstreamFile) -> None:
         )
 
 
-def check(file: UpstreamFile, path: Path, *, accept_unpinned: bool = False, whole: bool = True) -> None:
-    """Raise BadUpstream unless the bytes at `path` are those the recipe pins. Raises OSError if it can't be read.
+def compare(file: UpstreamFile, path: Path, is_cut_off: bool = False) -> BadUpstream | None:
+    """Return how the bytes at `path` differ from the file's pin (hash, and size if known); None if they do not.
 
-    `accept_unpinned`: without a hash only the size is checked, if it is known.
-    `whole`: False if `path` holds only the beginning of something longer than it may be.
+    is_cut_off  `path` holds only the beginning of something that is too long
+
+    Raises OSError.
     """
-    if not accept_unpinned:
-        require_pin(file)
     kind, pinned = file.pin or ("sha256", "")
     found, size = hash_file(path, kind)
-    if whole and file.bytes in (None, size) and pinned in ("", found):
-        return
+    if not is_cut_off and file.bytes in (None, size) and pinned in ("", found):
+        return None
     expected = [
         f"{file.bytes} bytes" if file.bytes is not None else "",
         f"{hash_name(kind)} {pinned}" if pinned else "",
     ]
-    more = f"more than {size if file.bytes is None else file.bytes} bytes"
-    got = f"{size} bytes, {hash_name(kind)} {found}" if whole else more
-    remark = _remark(file, path, size, whole)
-    raise BadUpstream(
+    got = f"{size} bytes, {hash_name(kind)} {found}"
+    if is_cut_off:
+        got = f"more than {size if file.bytes is None else file.bytes} bytes"
+    remark = _explain(file, path, size, is_cut_off)
+    return BadUpstream(
         file.trace,
         f"{file.name} does not match recipes/{file.trace}.toml",
         expected=", ".join(filter(None, expected)),
@@ -76,32 +63,31 @@ def check(file: UpstreamFile, path: Path, *, accept_unpinned: bool = False, whol
     )
 
 
-def _remark(file: UpstreamFile, path: Path, size: int, whole: bool) -> str:
-    sign = _sign(path)
-    if sign and not file.name.lower().endswith(sign[1] or ("\0",)):
-        return sign[0]
-    if not whole:
-        return "not read to its end"
+def _explain(file: UpstreamFile, path: Path, size: int, is_cut_off: bool) -> str:
+    """Return what is wrong with the content, in a few words; empty if nothing is known."""
+    what, suffixes = _recognise(path)
+    if what and not file.name.lower().endswith(suffixes):
+        return what
+    if is_cut_off:
+        return "not read to the end"
     if file.bytes is None:
         return ""
     if size < file.bytes:
-        return f"truncated: {_bytes(file.bytes - size)} short"
-    return f"{_bytes(size - file.bytes)} too long" if size > file.bytes else "same size, other content"
+        return f"truncated: {_format_bytes(file.bytes - size)} short"
+    return f"{_format_bytes(size - file.bytes)} too long" if size > file.bytes else "same size, other content"
 
 
-def _bytes(number: int) -> str:
+def _recognise(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return what the first bytes of a file show it to be (empty if unknown), and the suffixes that promise it."""
+    with path.open("rb") as content:
+        head = content.read(HEAD)
+    if not head:
+        return "an empty file", ()
+    if not any(head):
+        return "zero bytes at the start", ()
+    head = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return next(((what, suffixes) for sign, what, suffixes in SIGNS if head.startswith(sign)), ("", ()))
+
+
+def _format_bytes(number: int) -> str:
     return "1 byte" if number == 1 else f"{number} bytes"
-
-
-def quarantine(path: Path, folder: Path, reason: str, name: str | None = None) -> Path:
-    """Move a wrong file to `<folder>/quarantine/<first 12 of its sha256>-<name>`, and return that path.
-
-    The reason stands next to it in `<the same>.reason.txt`, from before the file is there. `name` is the upstream's,
-    where `path` is named otherwise. `folder` must be on the same file system. Raises OSError.
-    """
-    found, _ = hash_file(path)
-    aside = folder / "quarantine" / f"{found[:12]}-{(name or path.name).replace('/', '_')}"
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    aside.with_name(aside.name + REASON).write_text(reason.rstrip() + "\n", encoding="utf-8")
-    move(path, aside)
-    return aside

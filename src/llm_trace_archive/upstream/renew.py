@@ -1,4 +1,4 @@
-"""Pins from the upstream as it is now: fetch, compute, show the difference, write the recipe."""
+"""`llm-traces pin`: fetch the current upstream, show how its pins differ, and write them into the recipes."""
 
 from __future__ import annotations
 
@@ -10,83 +10,80 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.archive import Archive
+from ..core.extras import require
 from ..core.files import hash_file, replace_text
 from ..core.recipe import UpstreamFile, Workload
-from .cache import PINNING, Cache, cant_write
+from .cache import PINNING, Cache, make_cache_problem
 from .sources import Sources
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """An upstream file with its pin in the recipe (None: there is none) and that of the bytes fetched now."""
+class Pin:
+    """The pin of a file as the upstream is now; `file` has that of the recipe."""
 
     file: UpstreamFile
     sha256: str
     bytes: int
 
     @property
-    def changed(self) -> bool:
-        """Whether the recipe's pin is another one, or missing."""
+    def is_changed(self) -> bool:
+        """Whether the recipe has another pin, or none."""
         return (self.file.sha256, self.file.bytes) != (self.sha256, self.bytes)
 
     def __str__(self) -> str:
-        if not self.changed:
+        if not self.is_changed:
             return f"{self.file.name}: as pinned, sha256 {self.sha256}, {self.bytes} bytes"
         was = f"{self.file.sha256 or 'none'}, {self.file.bytes if self.file.bytes is not None else 'unknown'} bytes"
         return f"{self.file.name}:\n  was  sha256 {was}\n  now  sha256 {self.sha256}, {self.bytes} bytes"
 
 
-def pin(
-    archive: Archive, workloads: list[Workload], sources: Sources, on_file: Callable[[Pinned], None]
-) -> list[Pinned]:
-    """Fetch the files of workloads anew, tell each, and write changed pins into their recipes.
+def renew(archive: Archive, workloads: list[Workload], sources: Sources, on_pin: Callable[[Pin], None]) -> list[Pin]:
+    """Fetch the files of workloads again, and write the pins that changed into their recipes; return all pins.
 
-    The cache is not asked, because it is to be seen what the upstream has now; what was fetched is kept in it. Files
-    whose pins stand in a table beside the recipe are left alone. Raises Problem as fetching does.
+    The cache is not used, to see the current upstream, but it keeps what was fetched. Files whose pins are in a list
+    beside the recipe are skipped. Raises Problem as fetching does.
     """
+    require("tomlkit", "build", "llm-traces pin")  # before anything is fetched
     fresh = dataclasses.replace(sources, cache=sources.cache / PINNING, accept_unpinned=True)
-    found: dict[str, list[Pinned]] = {}
-    with _alone(fresh.cache):
-        for file in _files(workloads):
-            # Of its first URL alone: what others have is what it is known to be.
+    by_trace: dict[str, list[Pin]] = {}
+    with _lock_and_clear(fresh.cache):
+        for file in _select_files(workloads):
+            # From its first URL only: the others serve the content that is pinned.
             path = fresh.get(dataclasses.replace(file, sha256=None, bytes=None, git_blob=None, also=()))
-            each = Pinned(file, *hash_file(path))
+            pin = Pin(file, *hash_file(path))
             if path.is_relative_to(fresh.cache):
-                kept = Cache(sources.cache).content(dataclasses.replace(file, sha256=each.sha256))
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(kept)
-            on_file(each)
-            found.setdefault(file.trace, []).append(each)
-    for trace, pins in found.items():
-        changed = {each.file.name: each for each in pins if each.changed}
-        if changed:
-            _write(archive.recipe(trace).file, changed)
-    return [each for pins in found.values() for each in pins]
+                Cache(sources.cache).add(dataclasses.replace(file, sha256=pin.sha256), path)
+            on_pin(pin)
+            by_trace.setdefault(file.trace, []).append(pin)
+    for trace, pins in by_trace.items():
+        if changed := {pin.file.name: pin for pin in pins if pin.is_changed}:
+            _write_pins(archive.recipe(trace).file, changed)
+    return [pin for pins in by_trace.values() for pin in pins]
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One run at a time, and nothing there of one that was killed: it would be taken for what the upstream has now."""
+def _lock_and_clear(folder: Path) -> Iterator[None]:
+    """Let one run at a time use the folder, and remove what a killed run left: it is not the current upstream."""
     try:
         with Cache(folder).lock("pin"):
             shutil.rmtree(folder / "unpinned", ignore_errors=True)
             yield
     except OSError as error:
-        raise cant_write(folder, error) from None
+        raise make_cache_problem(folder, error) from None
 
 
-def _files(workloads: list[Workload]) -> Iterator[UpstreamFile]:
-    """Each file once, however many workloads it makes; not those of a list beside the recipe."""
-    seen = set()
+def _select_files(workloads: list[Workload]) -> Iterator[UpstreamFile]:
+    """Yield each file once, however many workloads need it."""
+    urls = set()
     for workload in workloads:
         for file in () if workload.listed else workload.files:
-            if file.url not in seen:
-                seen.add(file.url)
+            if file.url not in urls:
+                urls.add(file.url)
                 yield file
 
 
-def _write(recipe: Path, pins: dict[str, Pinned]) -> None:
-    """Put pins into a recipe, which otherwise stays as it is, comments included."""
+def _write_pins(recipe: Path, pins: dict[str, Pin]) -> None:
+    """Write pins (by file name) into a recipe, and leave everything else as it is, comments included."""
     import tomlkit
 
     text = tomlkit.parse(recipe.read_text(encoding="utf-8"))

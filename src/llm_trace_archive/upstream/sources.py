@@ -1,7 +1,7 @@
-"""Get upstream bytes: from the cache, from a mirror, or from their own URLs, in this order.
+"""Where upstream files come from: the cache, then a mirror, then their own URLs, in this order.
 
-Whatever path is handed out was checked against its pin in that very call. Several threads and processes may ask for
-the same file at once: it is fetched once. A run that was killed is gone on with by the next one.
+Every path handed out was checked against its pin in that very call. Several threads and processes may ask for the same
+file at once: it is fetched once. The next run resumes one that was killed.
 """
 
 from __future__ import annotations
@@ -9,36 +9,53 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import re
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies
+from typing import NamedTuple
+from urllib.parse import quote
 
-from ..core.errors import BadUpstream, BadUse, Unavailable
-from ..core.files import move
+from ..core.errors import BadUpstream, BadUse, Problem, Unavailable
 from ..core.recipe import UpstreamFile
 from ..core.settings import is_offline
-from . import pins
+from . import hub, pins
 from .cache import Cache
-from .http import AGENT, Download, Failed, Patience, bare, dead, permitted
+from .download import Download, Outcome
+from .http import Failure, Patience, redact, require_https
 
 __all__ = ["Patience", "Sources"]
+
+NOT_FOUND = "not found"
+
+
+class Source(NamedTuple):
+    """One place that may give a file, as messages name it. `is_upstream`: it is one of the file's own URLs."""
+
+    name: str
+    fetch: Callable[[UpstreamFile], Path]
+    is_upstream: bool = False
+
+
+class WrongBytes(Failure):
+    """A source gave bytes that do not match the pin: `problem` says how."""
+
+    def __init__(self, problem: BadUpstream) -> None:
+        kept = problem.details.get("kept at")
+        super().__init__(f"wrong bytes: {problem.details['got']}" + (f", kept at {kept}" if kept else ""))
+        self.problem = problem
 
 
 @dataclass(frozen=True)
 class Sources:
     """Where upstream files come from.
 
-    cache            the folder that keeps what was fetched
+    cache            the folder that keeps fetched files
     mirror           a folder or URL laid out as `<mirror>/<trace>/<file name>`; files in a folder are used in place
-    offline          try no URL; so does the environment's LLM_TRACES_OFFLINE=1
-    on_progress      called as (file name, bytes here, bytes in all or None), from the thread that calls `get`
-    stop             once set, `get` ends with KeyboardInterrupt and leaves what it has for the next run
-    accept_unpinned  also take files without a hash
+    offline          try no URL; the environment's LLM_TRACES_OFFLINE=1 does the same
+    on_progress      called with file name, bytes present and bytes in total (None if unknown), in the thread of `get`
+    stop             once set, `get` ends with KeyboardInterrupt and leaves its partial file for the next run
+    accept_unpinned  also accept files without a hash
     """
 
     cache: Path
@@ -50,216 +67,164 @@ class Sources:
     patience: Patience = Patience()  # noqa: RUF009 (frozen)
 
     def get(self, file: UpstreamFile) -> Path:
-        """A path that holds the pinned bytes, verified just now. Don't write to it: it may be the mirror's own.
+        """Return a path with the pinned bytes, verified now. Don't write to it: it may be in the mirror.
 
         Raises Unavailable if no source has the file, BadUpstream if its URL gave other bytes or it is unpinned,
-        BadUse if the cache can't be written, KeyboardInterrupt once `stop` is set.
+        BadUse if the disk of the cache refuses, KeyboardInterrupt once `stop` is set.
         """
         if not self.accept_unpinned:
             pins.require_pin(file)
+        failures: list[tuple[Source, Failure]] = []
         try:
-            return self._get(file)
-        except OSError as error:  # of the disk: those of the network never come this far
-            raise self._cant_keep(file, error) from error
+            for source in self._list_sources(file):
+                self._halt()
+                try:
+                    return source.fetch(file)
+                except Failure as failure:
+                    failures.append((source, failure))
+        except OSError as error:  # of the disk: those of the network are Failures
+            raise self._make_disk_problem(file, error) from error
+        raise self._make_problem(file, failures)
 
-    def _get(self, file: UpstreamFile) -> Path:
-        tried: list[str] = []
-        advice = ""
-        wrong: tuple[int, BadUpstream] | None = None  # which of `tried`: the last of its own URLs that gave wrong bytes
-        for is_own, name, source in self._sources(file):
-            self.halt()
-            try:
-                return source()
-            except Failed as failure:
-                advice = failure.advice or advice
-                tried.append(f"{name}: {failure}")
-            except BadUpstream as problem:
-                if is_own:
-                    wrong = len(tried), problem
-                kept = problem.details.get("kept at")
-                tried.append(f"{name}: wrong bytes: {problem.details['got']}" + (f", kept at {kept}" if kept else ""))
-        if wrong:
-            place, told = wrong
-            others = (line for n, line in enumerate(tried) if n != place and not line.endswith(": not there"))
-            pin = "put its git blob id into recipes/" if file.git_blob else f"llm-traces pin {file.trace}"
-            next = f"fetch again; if the upstream changed: {pin}, and review the diff"
-            details = {**told.details, "tried": "\n".join(others), "next": next}
-            raise BadUpstream(told.subject, told.message, **details)
-        here = self.mirror if self.mirror and not _is_url(self.mirror) else None
-        spoilt = here and any(line.startswith(f"mirror {here}: wrong bytes") for line in tried)
-        put = f"{'replace' if spoilt else 'put'} the file at {here or 'DIR'}/{file.trace}/{file.name}"
-        put += "" if here else " and give --mirror DIR (or set LLM_TRACES_MIRROR=DIR)"
-        next = advice or f"{put}, or try again with internet"
-        why = "could not be had: the mirror's is not as pinned" if spoilt else "could not be had"
-        raise Unavailable(file.trace, f"{file.name} {why}", tried="\n".join(tried), next=next)
+    @property
+    def mirror_folder(self) -> Path | None:
+        """The mirror, if it is a folder."""
+        return None if not self.mirror or "://" in self.mirror else Path(self.mirror)
 
-    def _sources(self, file: UpstreamFile) -> Iterator[tuple[bool, str, Callable[[], Path]]]:
-        """Each as whether it is one of the file's own URLs, its name, and what gets the file there."""
-        yield False, "cache", lambda: self._from_cache(file)
-        mirror = self.mirror.rstrip("/") if self.mirror else ""
-        if _is_url(mirror):
-            mirrored = f"{mirror}/{quote(file.trace)}/{quote(file.name)}"
-            yield False, f"mirror {bare(mirrored)}", lambda: self._from_url(file, mirrored)
-        elif mirror:
-            yield False, f"mirror {mirror}", lambda: self._from_folder(file, Path(mirror))
-        for url in (file.url, *file.also):
-            get = self._from_hub if url.startswith("hf://") else self._from_url
-            yield True, bare(url), functools.partial(get, file, url)
+    def mirror_path(self, file: UpstreamFile) -> Path | None:
+        """Return where the mirror has the file, if it is a folder."""
+        return self.mirror_folder / file.trace / file.name if self.mirror_folder else None
 
-    def _from_cache(self, file: UpstreamFile) -> Path:
-        kept = self._kept(file)
-        if self.cache.is_dir():
-            self._store.mark(kept.name)
-        if not kept.exists():
-            raise Failed("not there")
-        try:
-            self._check(file, kept)
-        except BadUpstream:
-            with self._store.lock(kept.name, self.halt):
-                if not kept.exists():
-                    raise Failed("not there") from None
-                # Another process may have put a good one in its place since.
-                self._checked_or_quarantined(file, kept, "")
-        self._store.touch(kept)
-        return kept
-
-    def _from_folder(self, file: UpstreamFile, mirror: Path) -> Path:
-        path = mirror / file.trace / file.name
-        try:
-            if not path.is_file():
-                raise Failed("not there" if mirror.is_dir() else "no such folder")
-            self._check(file, path)
-        except OSError as error:
-            raise Failed(f"can't be read ({error.strerror})") from None
-        return path
-
-    def _from_url(self, file: UpstreamFile, url: str) -> Path:
-        permitted(url)
-        if self.is_offline:
-            raise Failed("not tried: offline")
-        kept = self._kept(file)
-        partial = self._store.partial(file)
-        with self._store.lock(kept.name, self.halt):
-            self._store.mark(kept.name)
-            if kept.exists():  # fetched by another while this one waited for the lock
-                with contextlib.suppress(BadUpstream):
-                    self._check(file, kept)
-                    return kept
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            download = self._download(file, url, partial)
-            if download.joined and not self._is_good(file, partial, download.whole):
-                # The beginning may be of another day or another server: one more time, in one piece.
-                partial.unlink()
-                download = self._download(file, url, partial)
-            self._checked_or_quarantined(file, partial, bare(url), download.whole)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            move(partial, kept)
-            return kept
-
-    def _download(self, file: UpstreamFile, url: str, partial: Path) -> Download:
-        """Run one, unless the partial file of a run before is all there."""
-        told = functools.partial(self.on_progress, file.name) if self.on_progress else lambda *_: None
-        download = Download(url, partial, file.bytes, file.pin is not None, self.patience, told, self.stop)
-        have = partial.stat().st_size if partial.exists() else 0
-        if not (have and file.pin and file.bytes in (None, have) and self._is_good(file, partial)):
-            download.run()
-        return download
-
-    def _from_hub(self, file: UpstreamFile, url: str) -> Path:
-        import huggingface_hub
-        from huggingface_hub import constants, errors
-
-        match = re.fullmatch(r"hf://(dataset|model)s/([^/@]+/[^/@]+)@([^/]+)/(.+)", url)
-        if match is None:
-            raise Failed("not of the form hf://datasets|models/<owner>/<name>@<revision>/<path>")
-        kind, repo, revision, name = match.groups()
-        page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"
-        access = f"accept the licence at {page}, then hf auth login (or set HF_TOKEN), and try again with internet"
-        offline = self.is_offline or not _is_resolved(constants.ENDPOINT)
-        try:
-            # The hub's own cache keeps it; the token comes from the hub's own store.
-            path = huggingface_hub.hf_hub_download(
-                repo, name, repo_type=kind, revision=revision, local_files_only=offline, user_agent=AGENT
-            )
-        except (errors.GatedRepoError, errors.LocalTokenNotFoundError):
-            raise Failed("a gated file of the hub, and no token that opens it", access) from None
-        except errors.RepositoryNotFoundError:
-            raise Failed("the hub shows no such repository without a token that opens it", access) from None
-        except errors.LocalEntryNotFoundError:
-            if not offline:
-                dead[urlsplit(constants.ENDPOINT).netloc] = "no answer"
-            why = "not tried: offline" if self.is_offline else "the hub can't be reached"
-            raise Failed(f"{why}, and not in the hub's own cache", access) from None
-        except (OSError, ValueError) as error:
-            raise Failed(f"the hub refused it ({type(error).__name__})", access) from None
-        self._check(file, Path(path))
-        return Path(path)
+    def mirror_url(self, file: UpstreamFile) -> str | None:
+        """Return where the mirror has the file, if it is a URL."""
+        if not self.mirror or self.mirror_folder:
+            return None
+        return f"{self.mirror.rstrip('/')}/{quote(file.trace)}/{quote(file.name)}"
 
     @property
     def is_offline(self) -> bool:
         """Whether no URL may be tried."""
         return self.offline or is_offline()
 
-    def halt(self) -> None:
-        """Raise KeyboardInterrupt once `stop` is set."""
+    def _list_sources(self, file: UpstreamFile) -> Iterator[Source]:
+        yield Source("cache", self._get_from_cache)
+        if self.mirror_folder:
+            yield Source(f"mirror {self.mirror_folder}", self._get_from_mirror_folder)
+        if url := self.mirror_url(file):
+            yield Source(f"mirror {redact(url)}", functools.partial(self._get_from_url, url=url))
+        for url in (file.url, *file.also):
+            get = self._get_from_hub if url.startswith("hf://") else self._get_from_url
+            yield Source(redact(url), functools.partial(get, url=url), is_upstream=True)
+
+    def _get_from_cache(self, file: UpstreamFile) -> Path:
+        path = self._cache.content_path(file)
+        if self.cache.is_dir():
+            self._cache.mark(path.name)
+        try:
+            if pins.compare(file, path):
+                with self._cache.lock(path.name, self._halt):
+                    self._verify(file, path)  # again: another process may have replaced it
+        except (FileNotFoundError, NotADirectoryError):
+            raise Failure(NOT_FOUND) from None
+        self._cache.touch(path)
+        return path
+
+    def _get_from_mirror_folder(self, file: UpstreamFile) -> Path:
+        folder, path = self.mirror_folder, self.mirror_path(file)
+        assert folder and path
+        try:
+            if not path.is_file():
+                raise Failure(NOT_FOUND if folder.is_dir() else "no such folder")
+            problem = pins.compare(file, path)
+        except OSError as error:
+            raise Failure(f"not readable ({error.strerror})") from None
+        if problem:
+            raise WrongBytes(problem)
+        return path
+
+    def _get_from_url(self, file: UpstreamFile, url: str) -> Path:
+        require_https(url)
+        if self.is_offline:
+            raise Failure("not tried: offline")
+        cache = self._cache
+        content, partial = cache.content_path(file), cache.partial_path(file)
+        with cache.lock(content.name, self._halt):
+            cache.mark(content.name)
+            if content.exists() and not pins.compare(file, content):  # another process fetched it meanwhile
+                return content
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            outcome = self._download(file, url, partial)
+            if outcome.is_joined and pins.compare(file, partial, outcome.is_cut_off):
+                # The beginning may be that of an older file or of another server: fetch it in one piece.
+                partial.unlink()
+                outcome = self._download(file, url, partial)
+            self._verify(file, partial, redact(url), outcome.is_cut_off)
+            return cache.add(file, partial)
+
+    def _download(self, file: UpstreamFile, url: str, partial: Path) -> Outcome:
+        have = partial.stat().st_size if partial.exists() else 0
+        if have and file.pin and file.bytes in (None, have) and not pins.compare(file, partial):
+            return Outcome()  # a run was killed after the last byte
+        progress = functools.partial(self.on_progress, file.name) if self.on_progress else lambda *_: None
+        return Download(url, partial, file.bytes, file.pin is not None, self.patience, progress, self.stop).run()
+
+    def _get_from_hub(self, file: UpstreamFile, url: str) -> Path:
+        path = hub.fetch(url, self.is_offline)
+        if problem := pins.compare(file, path):
+            raise WrongBytes(problem)  # not quarantined: the file belongs to the Hub's own cache
+        return path
+
+    def _verify(self, file: UpstreamFile, path: Path, url: str = "", is_cut_off: bool = False) -> None:
+        """Raise WrongBytes unless a file of the cache matches the pin, and quarantine it."""
+        if problem := pins.compare(file, path, is_cut_off):
+            problem = BadUpstream(problem.subject, problem.message, **problem.details, from_=url)
+            raise WrongBytes(self._cache.quarantine(path, problem, file.name))
+
+    @property
+    def _cache(self) -> Cache:
+        return Cache(self.cache)
+
+    def _halt(self) -> None:
         if self.stop and self.stop.is_set():
             raise KeyboardInterrupt
 
-    def _check(self, file: UpstreamFile, path: Path, whole: bool = True) -> None:
-        pins.check(file, path, accept_unpinned=self.accept_unpinned, whole=whole)
-
-    def _is_good(self, file: UpstreamFile, path: Path, whole: bool = True) -> bool:
-        with contextlib.suppress(BadUpstream):
-            self._check(file, path, whole)
-            return True
-        return False
-
-    def _checked_or_quarantined(self, file: UpstreamFile, path: Path, url: str, whole: bool = True) -> Path:
-        try:
-            self._check(file, path, whole)
-            return path
-        except BadUpstream as problem:
-            told = BadUpstream(problem.subject, problem.message, **problem.details, from_=url)
-            aside = pins.quarantine(path, self.cache, str(told), file.name)
-            raise BadUpstream(told.subject, told.message, **told.details, kept_at=str(aside)) from None
-
-    @property
-    def _store(self) -> Cache:
-        return Cache(self.cache)
-
-    def _kept(self, file: UpstreamFile) -> Path:
-        return self._store.content(file)
-
-    def _cant_keep(self, file: UpstreamFile, error: OSError) -> BadUse:
-        have = 0
-        with contextlib.suppress(OSError):
-            have = self._store.partial(file).stat().st_size
-        kept = f"{have} of {file.bytes or 'unknown'} bytes, from which the next run goes on" if have else ""
-        mend = "make the folder writable"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            mend = f"make room for {file.bytes - have} bytes there" if file.bytes else "make room there"
-        if error.errno == errno.EFBIG:
-            mend = "raise the limit of a file's size (ulimit -f)"
-        return BadUse(
+    def _make_problem(self, file: UpstreamFile, failures: list[tuple[Source, Failure]]) -> Problem:
+        """Return what all failures together mean for the user."""
+        for source, failure in reversed(failures):
+            if source.is_upstream and isinstance(failure, WrongBytes):
+                problem = failure.problem
+                others = (f"{s.name}: {f}" for s, f in failures if f is not failure and str(f) != NOT_FOUND)
+                pin = "put its git blob id into recipes/" if file.git_blob else f"llm-traces pin {file.trace}"
+                next = f"try again; if the upstream changed: {pin}, and review the diff"
+                return BadUpstream(
+                    problem.subject, problem.message, **problem.details, tried="\n".join(others), next=next
+                )
+        place = self.mirror_path(file)
+        is_wrong = place and any(s.name.startswith("mirror ") and isinstance(f, WrongBytes) for s, f in failures)
+        step = f"{'replace' if is_wrong else 'put'} the file at {place or f'DIR/{file.trace}/{file.name}'}"
+        step += "" if place else " and give --mirror DIR (or set LLM_TRACES_MIRROR=DIR)"
+        advice = [failure.advice for _, failure in failures if failure.advice]
+        return Unavailable(
             file.trace,
-            f"{file.name} can't be kept in the cache",
-            folder=str(self.cache),
-            reason=error.strerror or str(error),
-            kept=kept,
-            next=f"{mend}, or set LLM_TRACES_CACHE to another folder",
+            f"{file.name} is not available" + (": the mirror's copy does not match the pin" if is_wrong else ""),
+            tried="\n".join(f"{source.name}: {failure}" for source, failure in failures),
+            next=advice[-1] if advice else f"{step}, or try again with internet",
         )
 
-
-def _is_resolved(url: str) -> bool:
-    """Whether it is worth asking: the hub's client tries a name that does not resolve for 23 seconds."""
-    host = urlsplit(url).netloc
-    if host not in dead and not getproxies():
-        try:
-            socket.getaddrinfo(urlsplit(url).hostname, None)
-        except OSError:
-            dead[host] = "the name can't be resolved"
-    return host not in dead
-
-
-def _is_url(mirror: str) -> bool:
-    return "://" in mirror
+    def _make_disk_problem(self, file: UpstreamFile, error: OSError) -> BadUse:
+        have = 0
+        with contextlib.suppress(OSError):
+            have = self._cache.partial_path(file).stat().st_size
+        step = "make the folder writable"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            step = f"free {file.bytes - have} bytes there" if file.bytes else "free some space there"
+        if error.errno == errno.EFBIG:
+            step = "raise the limit on file sizes (ulimit -f)"
+        return BadUse(
+            file.trace,
+            f"the cache cannot keep {file.name}",
+            folder=str(self.cache),
+            reason=error.strerror or str(error),
+            kept=f"{have} of {file.bytes or 'unknown'} bytes; the next run resumes there" if have else "",
+            next=f"{step}, or set LLM_TRACES_CACHE to another folder",
+        )

@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from ...core.errors import BadUse
+from ...core.extras import require
 from ...core.recipe import UpstreamFile, Workload
 from . import conversations, csv, jsonl, weka
 from .layout import FieldTexts, Layout, OpenFile
@@ -29,18 +30,17 @@ class Format(Protocol):
 
 
 FORMATS: dict[str, Format] = {"conversations": conversations, "csv": csv, "jsonl": jsonl, "weka": weka}
-# The Python package that only this format needs.
-_PACKAGES = {"conversations": "tokenizers"}
+# The Python package that only this format needs, and the extra that installs it.
+_PACKAGES = {"conversations": ("tokenizers", "lmsys")}
 
 
 def package_versions(workload: Workload) -> dict[str, str]:
     """Return the versions of the Python packages that only the workload's format needs. Raises BadUse without them."""
     if workload.format not in _PACKAGES:
         return {}
-    package = _PACKAGES[workload.format]
+    package, extra = _PACKAGES[workload.format]
     try:
-        return {package: importlib.metadata.version(package)}
-    except importlib.metadata.PackageNotFoundError:
-        raise BadUse(
-            str(workload), f"the Python package {package} is not installed", next=f"pip install {package}"
-        ) from None
+        require(package, extra, str(workload))
+    except BadUse as missing:
+        raise BadUse(str(workload), f"the Python package {package} is not installed", **missing.details) from None
+    return {package: importlib.metadata.version(package)}

@@ -29,6 +29,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...analysis.prefix import Numbering
+from ...columns.splitmix import GAMMA, mix
+from ...core.extras import require
 
 _Array: TypeAlias = npt.NDArray[Any]
 
@@ -52,9 +54,10 @@ class BlockNumbering:
 
 @cache
 def _compiled() -> Callable[..., None]:
-    import numba  # slow
-
-    return numba.njit(nogil=True)(_hash)
+    numba = require("numba", "build", "numbering prefix blocks")
+    numba.extending.register_jitable(mix)
+    compiled: Callable[..., None] = numba.njit(nogil=True)(_hash)
+    return compiled
 
 
 def _hash(tokens: _Array, lengths: _Array, block: int, hashes: _Array) -> None:
@@ -68,10 +71,7 @@ def _hash(tokens: _Array, lengths: _Array, block: int, hashes: _Array) -> None:
             # Word 0 of a block is its length, then come its tokens.
             for word in range(size + 1):
                 h ^= np.uint64(size if word == 0 else tokens[at + word - 1])
-                h += np.uint64(0x9E3779B97F4A7C15)
-                h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-                h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-                h ^= h >> np.uint64(31)
+                h = mix(h + GAMMA)
             at += size
             hashes[done] = h
             done += 1

@@ -102,10 +102,10 @@ def _refuse_place(root: Path, target: Path) -> None:
         if sums.is_file() and f"  {LOCK}\n" in sums.read_text(encoding="utf-8", errors="replace"):
             raise BadUse(str(target), f"is inside a bundle: {folder}", next="give a folder outside of it")
     if place.is_relative_to(root / "data"):
-        raise BadUse(str(target), "is inside the archive's data/", next="give a folder outside, or dist/...")
+        raise BadUse(str(target), "is inside the archive's data/", next="llm-traces release bundle ../bundle")
     if place.is_relative_to(root) and not Git(root).ask("check-ignore", str(target)):
         raise BadUse(
-            str(target), "is inside the archive, where git would see it", next="give a folder outside, or dist/..."
+            str(target), "is inside the archive, where git would see it", next="llm-traces release bundle ../bundle"
         )
 
 

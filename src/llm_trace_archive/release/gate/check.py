@@ -109,20 +109,20 @@ def _check_workload(archive: Archive, workload: Workload, sources: Sources) -> I
     if not is_present:
         return
     results: list[Result] = []
-    try:
-        for result in validate(archive, workload, sources):
-            results.append(result)
-            yield result
-    except Problem as problem:
-        results.append(Result("provenance", "deep validation", "no problem", 0, problem.message, recipe))
-        yield results[-1]
-    if all(each.holds and each.name != REBUILT for each in results):
-        found = "the upstream is not available: give --mirror DIR"
-        yield Result("provenance", REBUILT, "the same bytes", 0, found, recipe)
-    if all(each.holds for each in results if each.check in ("integrity", "schema")):
-        table = Table(archive.root / workload.path)
-        yield from check_columns(table, archive.schema(workload))
-        yield from check_row_groups(table)
+    with Table(archive.root / workload.path) as table:
+        try:
+            for result in validate(archive, workload, table, sources):
+                results.append(result)
+                yield result
+        except Problem as problem:
+            results.append(Result("provenance", "deep validation", "no problem", 0, problem.message, recipe))
+            yield results[-1]
+        if all(each.holds and each.name != REBUILT for each in results):
+            found = "the upstream is not available: give --mirror DIR"
+            yield Result("provenance", REBUILT, "the same bytes", 0, found, recipe)
+        if all(each.holds for each in results if each.check in ("integrity", "schema")):
+            yield from check_columns(table, archive.schema(workload))
+            yield from check_row_groups(table)
 
 
 def _check_texts(contents: Contents) -> Iterator[Result]:

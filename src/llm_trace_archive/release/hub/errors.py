@@ -6,9 +6,9 @@ import json
 import re
 
 from ...core.errors import BadUse, Problem
+from ..record import NEXT
 
 AGAIN = (408, 409, 412, 425, 429, 500, 502, 503, 504)  # 409: another commit runs; 412: the parent is no longer the head
-NEXT = "run the same command again; it resumes where this one stopped"
 
 
 class Conflict(Problem):

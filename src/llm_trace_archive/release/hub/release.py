@@ -18,11 +18,11 @@ from urllib.parse import quote
 
 from ...core.archive import SUMS
 from ...core.errors import BadUse, Problem
-from ...upstream.http import Failed, Patience, permitted
+from ...upstream.http import Failure, Patience, require_https
 from ..bundle.folder import Bundle
 from ..differences import EXTRA, compare_with_bundle, format_differences
-from ..record import Release, RemoteFile
-from .errors import NEXT, Conflict, explain, explain_forbidden, find_cause, find_retry_after, find_status, may_pass
+from ..record import NEXT, Release, RemoteFile
+from .errors import Conflict, explain, explain_forbidden, find_cause, find_retry_after, find_status, may_pass
 
 if TYPE_CHECKING:
     import tenacity
@@ -56,8 +56,8 @@ class Hub:
 
         client = huggingface_hub.HfApi(library_name="llm-trace-archive")
         try:
-            permitted(client.endpoint)
-        except Failed as failed:
+            require_https(client.endpoint)
+        except Failure as failed:
             raise BadUse("HF_ENDPOINT", str(failed), expected="https://...", got=client.endpoint) from None
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # its warnings hold signed URLs
         if not sys.stderr.isatty():

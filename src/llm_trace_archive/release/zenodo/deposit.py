@@ -9,8 +9,8 @@ from functools import partial
 from ...core.errors import Problem
 from ..bundle.folder import Bundle, BundleFile
 from ..differences import EXTRA, compare_with_bundle, format_differences
-from ..record import RemoteFile
-from .invenio import NEXT, Body, Invenio, quote_key, read_entry
+from ..record import NEXT, RemoteFile
+from .invenio import Body, Invenio, quote_key, read_entry
 
 Progress = Callable[[str, int, int | None], None]  # path, bytes sent, bytes in all
 
@@ -79,7 +79,7 @@ class _Upload:
             got = read_entry(self.invenio.ask(partial(self.invenio.call, "POST", f"{entry}/commit")))
             if got == sent:
                 return
-            self.invenio.say(f"{self.file.path} arrived corrupt: sending it again")
+            self.invenio.say(f"{self.file.path}: the file arrived corrupt")
         raise Problem(
             self.file.path,
             f"the file arrived corrupt at {self.invenio.host} twice",

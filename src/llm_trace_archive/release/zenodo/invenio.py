@@ -18,9 +18,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 from ...core.errors import BadUse, Problem
-from ...upstream.http import AGENT, Again, Failed, Patience, direct, permitted, retry_after, status_line, told
+from ...upstream.http import (
+    AGENT,
+    Failure,
+    Patience,
+    TemporaryFailure,
+    choose_proxies,
+    format_status,
+    parse_retry_after,
+    require_https,
+    translate_error,
+)
 from ..bundle.folder import BundleFile
-from ..record import RemoteFile
+from ..record import NEXT, RemoteFile
 
 if TYPE_CHECKING:
     import requests
@@ -32,12 +42,11 @@ RECORDS = {"Accept": "application/vnd.inveniordm.v1+json"}  # the documented one
 PAGE = 100  # records per page, Zenodo's maximum
 REDIRECTS = 3
 SCOPES = "deposit:write and deposit:actions"
-NEXT = "run the same command again; it resumes where this one stopped"
 
 Answer = TypeVar("Answer")
 
 
-class Refused(Failed):
+class Refused(Failure):
     """The server understood the request and refuses it, or part of it.
 
     status, answer  of HTTP; a success status means that all was done except the errors in `fields`
@@ -113,10 +122,10 @@ class Invenio:
 
     def __post_init__(self) -> None:
         try:
-            permitted(self.url)
+            require_https(self.url)
             if "@" in urlsplit(self.url).netloc:
-                raise Failed("refused: the URL contains a user or password")
-        except Failed as failed:
+                raise Failure("refused: the URL contains a user or password")
+        except Failure as failed:
             raise BadUse(self.host, str(failed), expected="https://...") from None
 
     @property
@@ -149,24 +158,24 @@ class Invenio:
         Problem.
         """
         try:
-            return self._retry(Again)(act)
+            return self._retry(TemporaryFailure)(act)
         except Refused as refused:
             raise self._explain(refused) from None
-        except Failed as failed:
-            tries = f"; gave up after {self.patience.tries} tries" if isinstance(failed, Again) else ""
+        except Failure as failed:
+            tries = f"; gave up after {self.patience.tries} tries" if isinstance(failed, TemporaryFailure) else ""
             raise BadUse(self.host, "the request failed", reason=f"{failed}{tries}", next=NEXT) from None
 
     def call(self, method: str, path: str, json: Any = None, body: Body | None = None) -> Any:
         """Send one request to `<url>/api<path>`; return the JSON of the answer, or None for no content.
 
-        Repeats it only after 429, which means that nothing was done. Raises Again if it may or may not have had its
-        effect, Refused if the server refuses it. Errors in a successful answer are raised too, except that a draft
-        still lacks files.
+        Repeats it only after 429, which means that nothing was done. Raises TemporaryFailure if it may or may not
+        have had its effect, Refused if the server refuses it. Errors in a successful answer are raised too, except
+        that a draft still lacks files.
         """
         try:
             return self._retry(_Limited)(lambda: self._send(method, path, json, body))
         except _Limited as limited:
-            raise Failed(f"{limited}; gave up after {self.patience.tries} tries") from None
+            raise Failure(f"{limited}; gave up after {self.patience.tries} tries") from None
 
     def get(self, path: str) -> Any:
         """Return what GET answers, or None if nothing is there."""
@@ -222,45 +231,45 @@ class Invenio:
                         headers=headers,
                         timeout=timeout,
                         allow_redirects=False,
-                        proxies=direct(url),
+                        proxies=choose_proxies(url),
                     )
                 if not response.is_redirect:
                     return self._read_answer(response)
                 url = self._require_same_origin(urljoin(url, response.headers["Location"]))
-            raise Failed(f"more than {REDIRECTS} redirects")
+            raise Failure(f"more than {REDIRECTS} redirects")
         except (requests.RequestException, HTTPError) as error:
-            raise told(error, self.patience) from None
+            raise translate_error(error, self.patience) from None
 
     def _require_same_origin(self, url: str) -> str:
         there, here = urlsplit(url), urlsplit(self.url)
         if (there.scheme, there.netloc) != (here.scheme, here.netloc):
-            raise Failed(f"redirected to {there.netloc.rpartition('@')[2]}, where the token must not go")
+            raise Failure(f"redirected to {there.netloc.rpartition('@')[2]}, where the token must not go")
         return url
 
     def _read_answer(self, response: requests.Response) -> Any:
         status = response.status_code
         if status == 429:
-            raise _Limited(status_line(response), retry_after(response))
+            raise _Limited(format_status(response), parse_retry_after(response))
         if status == 408 or status >= 500:
-            raise Again(status_line(response), retry_after(response))
+            raise TemporaryFailure(format_status(response), parse_retry_after(response))
         if status == 204:
             return None
         try:
             answer = response.json()
         except ValueError:
             if status < 400:
-                raise Again(f"{status_line(response)}, and the answer is not JSON") from None
+                raise TemporaryFailure(f"{format_status(response)}, and the answer is not JSON") from None
             answer = {}
         errors = answer.get("errors") if isinstance(answer, dict) else None
         fields = [f"{name}: {text}".removeprefix(": ") for name, text in _list_errors(errors)]
         if status >= 400:
             said = str(answer.get("message") or "")[:300] if isinstance(answer, dict) else ""
-            raise Refused(status, f"{status_line(response)}: {said}".removesuffix(": "), "\n".join(fields), answer)
+            raise Refused(status, f"{format_status(response)}: {said}".removesuffix(": "), "\n".join(fields), answer)
         if any(name != "files.enabled" for name, _ in _list_errors(errors)):
             raise Refused(status, "the answer lists errors", "\n".join(fields), answer)
         return answer
 
-    def _retry(self, kind: type[Again]) -> tenacity.Retrying:
+    def _retry(self, kind: type[TemporaryFailure]) -> tenacity.Retrying:
         import tenacity
 
         return tenacity.Retrying(
@@ -275,7 +284,7 @@ class Invenio:
     def _find_pause(self, state: tenacity.RetryCallState) -> float:
         why = state.outcome.exception() if state.outcome else None
         growing = self.patience.first_pause * 2.0 ** (state.attempt_number - 1) * random.uniform(0.75, 1.25)
-        return min(self.patience.longest_pause, max(growing, why.pause if isinstance(why, Again) else 0.0))
+        return min(self.patience.longest_pause, max(growing, why.pause if isinstance(why, TemporaryFailure) else 0.0))
 
     def _say_why(self, state: tenacity.RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
@@ -312,7 +321,7 @@ class Invenio:
         return Unexpected(self.host, "the server refuses the request", got=said, next=NEXT)
 
 
-class _Limited(Again):
+class _Limited(TemporaryFailure):
     """429: too many requests. This one was not done."""
 
 

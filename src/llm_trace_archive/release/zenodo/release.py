@@ -20,9 +20,9 @@ from ...core.settings import cache_folder
 from ...upstream.http import Patience
 from ..bundle.folder import Bundle
 from ..differences import compare_with_bundle, format_differences
-from ..record import Release, RemoteFile
+from ..record import NEXT, Release, RemoteFile
 from .deposit import Progress, require_files, send_files
-from .invenio import NEXT, PATIENCE, SCOPES, Invenio, Refused, Unexpected, quote_key
+from .invenio import PATIENCE, SCOPES, Invenio, Refused, Unexpected, quote_key
 from .metadata import describe_record, find_repository
 
 ZENODO = "https://zenodo.org"

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.random import PCG64
 from numpy.typing import NDArray
 
+from ...columns.splitmix import GAMMA, mix
+
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
@@ -43,11 +45,9 @@ class Draws:
 
 
 def mixed(numbers: Ints) -> Words:
-    """The random word that belongs to each number, so that it need not be kept: SplitMix64."""
-    word = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
+    """Return the random word of each number, which need not be stored: SplitMix64."""
+    words: Words = mix(numbers.astype(np.uint64) + GAMMA)
+    return words
 
 
 def chunks(rows: int, at_once: int = ROWS_AT_ONCE) -> Iterator[tuple[int, int]]:

@@ -7,10 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from llm_trace_archive.core.schema import violations
+from llm_trace_archive.columns.constraints import breaks, violations
 
 TEXTS = pa.array(["a", None, "abc", ""])
 NUMBERS = pa.array([1, None, 5, -2], pa.int32())
+FLOATS = pa.array([1.0, None, float("nan"), -0.5])
 LISTS = pa.array([[1], None, [], [2, -1, 7]], pa.list_(pa.int64()))
 
 
@@ -25,6 +26,10 @@ LISTS = pa.array([[1], None, [], [2, -1, 7]], pa.list_(pa.int64()))
         (TEXTS.dictionary_encode(), {"constraints": {"enum": ["a", ""]}}, [2]),
         (NUMBERS, {"constraints": {"minimum": 1}}, [3]),
         (NUMBERS, {"constraints": {"maximum": 4}}, [2]),
+        (NUMBERS, {"constraints": {"exclusiveMinimum": 1}}, [0, 3]),
+        (NUMBERS, {"constraints": {"exclusiveMaximum": 5}}, [2]),
+        (FLOATS, {"constraints": {"minimum": 0}}, [2, 3]),
+        (FLOATS, {"constraints": {"exclusiveMaximum": 1}}, [0, 2]),
         (NUMBERS, {"constraints": {"enum": [1, 5]}}, [3]),
         (LISTS, {"constraints": {"required": True}}, [1]),
         (LISTS, {"constraints": {"minLength": 1}}, [2]),
@@ -40,3 +45,7 @@ def test_rows_that_break_a_constraint(column: pa.Array, field: dict[str, Any], b
     ((name, expected, mask),) = violations({"fields": [{"name": "x", **field}]}, batch)
     assert name == "x" and expected
     assert [row + start for row, wrong in enumerate(mask.to_pylist()) if wrong] == [n for n in broken if n >= start]
+
+
+def test_an_enum_may_be_an_array() -> None:
+    assert breaks("enum", TEXTS, pa.array(["a"])).to_pylist() == [False, False, True, True]

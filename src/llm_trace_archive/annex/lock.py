@@ -1,4 +1,4 @@
-"""Give workloads their place in the lock, and commit it: from then on everyone gets these very bytes."""
+"""Lock workloads and commit the lock: from then on everyone gets these bytes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from .setup import setup
 
 
 def lock(archive: Archive, workloads: Iterable[Workload], sources: Sources) -> list[str]:
-    """Build what is not in the lock yet, write the lock, and commit both; the names of what was committed.
+    """Build workloads that are not locked, write the lock, commit it, and return the names of what was committed.
 
-    Where the upstream files can't be had but `datalad get` brought the table, they are restored from it. Nothing but
-    the lock, what is generated from it, and the links of these workloads is committed. Raises Problem; then nothing is.
+    If the upstream files are not available but the table is here, they are restored from it. The commit holds the
+    lock, what is generated from it, and the links of these workloads. Raises Problem; nothing is committed then.
     """
     if not (archive.root / ".git").exists():
-        raise BadUse(str(archive.root), "not a git repository: nothing to commit to", next="llm-traces build")
+        raise BadUse(str(archive.root), "is not a git repository, so nothing can be committed", next="llm-traces build")
     chosen = list(workloads)
-    locked = archive.locked
-    built = [_built(archive, each, sources) for each in chosen if str(each) not in locked]
+    built = [_build(archive, each, sources) for each in chosen if str(each) not in archive.locked]
     if built:
         describe(archive, built)
     git = Git(archive.root)
@@ -43,7 +42,8 @@ def lock(archive: Archive, workloads: Iterable[Workload], sources: Sources) -> l
     return names
 
 
-def _built(archive: Archive, workload: Workload, sources: Sources) -> Built:
+def _build(archive: Archive, workload: Workload, sources: Sources) -> Built:
+    """Build a workload from its upstream files, or from those that its table restores."""
     try:
         return build(archive, workload, sources)
     except Unavailable:

@@ -1,0 +1,54 @@
+"""A `Problem` on its way through git-annex and DataLad, which both print one line per error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterable
+
+from ..core.errors import Problem, Unavailable
+from ..core.files import locked, replace_text
+from ..core.settings import cache_folder
+
+SEPARATOR = " | "
+SAME_REASONS = ", for the same reasons"
+RECENT = 60  # seconds within which git-annex asks for the next file
+
+
+def to_line(problem: Problem) -> str:
+    """Return the whole message in one line."""
+    details = [f"{label}: {'; '.join(text.splitlines())}" for label, text in problem.details.items()]
+    return SEPARATOR.join([f"{problem.subject}: {problem.message}", *details])
+
+
+def from_lines(messages: Iterable[str]) -> list[str]:
+    """Return the lines of messages that `to_line` joined, without repeats; those shortened by `shorten` form one."""
+    lines = list(dict.fromkeys(line for text in messages for line in text.replace(SEPARATOR, "\n").splitlines()))
+    shortened = sorted(line.removesuffix(SAME_REASONS) for line in lines if line.endswith(SAME_REASONS))
+    summary = [f"for the same reasons: {'; '.join(shortened)}"] if shortened else []
+    return [line for line in lines if not line.endswith(SAME_REASONS)] + summary
+
+
+def shorten(problem: Unavailable) -> Unavailable:
+    """Return the problem without its reasons if this git-annex printed the same reasons for another file a moment ago.
+
+    git-annex runs several special remotes at a time, so a file in the cache keeps the reasons that were printed, by the
+    process id of git-annex.
+    """
+    # The reasons without the names of files: "cache: not found", "https://host: connection refused".
+    reasons = re.sub(r"(://[^/\s]+)/\S*(?=: )", r"\1", problem.details.get("tried", ""))
+    line = f"{os.getppid()} {reasons!r}\n"
+    path = cache_folder() / "printed-reasons"
+    printed = ""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent):
+            if path.exists() and time.time() - path.stat().st_mtime < RECENT:
+                printed = path.read_text(encoding="utf-8")
+            if line in printed:
+                os.utime(path)
+            else:
+                replace_text(path, printed + line)
+    return Unavailable(problem.subject, problem.message + SAME_REASONS) if line in printed else problem
