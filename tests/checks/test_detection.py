@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -15,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from llm_trace_archive.checks.facts import collect_facts
 from llm_trace_archive.checks.integrity import BATCH_ROWS, check_integrity
 from llm_trace_archive.checks.result import Result
-from llm_trace_archive.convert.parquet import METADATA_KEY
+from llm_trace_archive.convert.parquet import ParquetSink, read_parts
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.lock.validate import validate
@@ -42,19 +44,23 @@ def findings(archive: Archive, name: str, sources: Sources | None = None) -> lis
 
 
 def plant(archive: Archive, name: str, table: pa.Table, stale_lock: bool = False) -> None:
-    """Replace a workload's table; and the lock's hash, as a forger would, unless the lock is to be stale."""
+    """Replace a workload's table; and hash and facts of the lock, as a forger would, unless it is to be stale."""
     (workload,) = archive.select([name])
     path = archive.root / workload.path
-    held = pq.read_metadata(path).metadata[METADATA_KEY]
+    with Table(path) as held:
+        parts = read_parts(held)
     path.unlink()
-    with pq.ParquetWriter(path, table.schema) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({METADATA_KEY: held})
+    with ParquetSink(path, table.schema, workload.facts() | {"recipe_digest": workload.digest}) as sink:
+        sink.parts = parts
+        for batch in table.combine_chunks().to_batches():
+            sink.write(batch)
     if not stale_lock:
         lock = json.loads((archive.root / "datapackage.json").read_text())
         resource = next(each for each in lock["resources"] if each["path"] == workload.path)
         resource["bytes"] = path.stat().st_size
         resource["hash"] = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        with Table(path) as made, contextlib.suppress(KeyError):  # a column is missing
+            resource["facts"] = collect_facts(made)
         (archive.root / "datapackage.json").write_text(json.dumps(lock))
         archive.reread()
 
@@ -101,7 +107,7 @@ SHAPES: list[Mutation] = [
     ("column missing", lambda t: t.drop_columns(["model"]), "", None),
     ("column more", lambda t: t.append_column("more", pa.nulls(len(t), pa.int8())), "", None),
     ("no longer required", lambda t: t.cast(pa.schema([f.with_nullable(True) for f in t.schema])), "request_id", None),
-    ("type changed", lambda t: t.set_column(4, "input_tokens", t.column(4).cast(pa.int64())), "input_tokens", None),
+    ("type changed", lambda t: t.set_column(5, "input_tokens", t.column(5).cast(pa.int32())), "input_tokens", None),
 ]  # fmt: skip
 
 
@@ -121,7 +127,7 @@ def test_faults_of_shape_are_found_though_the_hash_matches(
         if row is not None:
             assert of_column[0].rows[0][0] == row
     else:
-        assert any(each.name in ("columns", "rows scanned", "rows of the footer") for each in found)
+        assert any(each.name in ("columns", "rows scanned", "rows of the upstream files") for each in found)
 
 
 VALUES: list[tuple[str, str, Callable[[pa.Table], pa.Table]]] = [
@@ -281,7 +287,7 @@ def test_a_clean_archive_has_no_finding(built: Archive, samples: Samples, tmp_pa
     jsonschema.validate(report, json.loads((ROOT / "schemas" / "validation.schema.json").read_text()))
     assert report["findings"] == 0 and {each["subject"] for each in report["results"]} == {"package", *NAMES}
     assert {each["check"] for each in report["results"]} == {
-        "package", "integrity", "schema", "rows", "keys", "relations", "expectations", "provenance",
+        "package", "integrity", "schema", "rows", "lock", "keys", "relations", "expectations", "provenance",
     }  # fmt: skip
     suites = ElementTree.parse(tmp_path / "v.xml").getroot()
     assert [suite.get("failures") for suite in suites] == ["0"] * (1 + len(NAMES))

@@ -55,7 +55,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "the table": (edit("README.md", "| 12,031 |", "| 12,032 |"), {"README.md"}),
     "a page": (edit("docs/traces/kavier.md", "## Workloads", "## Work"), {"docs/traces/kavier.md"}),
     "no page": (drop("docs/traces/kavier.md"), {"docs/traces/kavier.md"}),
-    "a canonical field": (edit("schemas/mooncake.json", "Tokens of the prompt.", "?"), {"schemas/mooncake.json"}),
+    "a canonical field": (
+        edit("schemas/mooncake.json", "Name of the published collection.", "?"),
+        {"schemas/mooncake.json"},
+    ),
     "a title in the lock": (edit("datapackage.json", '"title": "LLM', '"title": "LM'), {"datapackage.json"}),
     "a version": (
         edit("CITATION.cff", "version: 0.", "version: 9."),
@@ -119,7 +122,7 @@ def test_a_path_that_leaves_the_archive_is_a_finding(copy: Path, path: str) -> N
     lock = json.loads((copy / "datapackage.json").read_text())
     lock["resources"][0]["path"] = path
     (copy / "datapackage.json").write_text(json.dumps(lock))
-    assert path in [each.found for each in findings(copy)]
+    assert any(path in str(each.found) for each in findings(copy) if each.name == "a lock")
 
 
 def test_look_alikes_need_no_citation(copy: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..core.archive import Archive
 from ..core.recipe import Workload
 from ..core.table import UNREADABLE, Table
+from .facts import check_facts
 from .figures import check_figures
 from .integrity import find_damage, unreadable
 from .keys import check_keys
@@ -26,6 +27,8 @@ def check_contents(archive: Archive, workload: Workload, table: Table) -> Iterat
         yield from columns
         if all(each.holds for each in columns):
             yield from check_rows(workload, schema, table, locked["facts"]["rows"] if locked else table.rows)
+            if locked:
+                yield from check_facts(locked, table)
             yield from check_keys(archive, workload, schema, table)
             yield from check_figures(workload, table)
     except UNREADABLE as error:

@@ -12,20 +12,24 @@ from typing import Any
 from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
 from ..core.errors import BadUse
+from .entry import check_entry, check_releases
 from .result import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
 CITATION_STANDARD = "https://github.com/citation-file-format/citation-file-format, 1.2.0"
 SPDX = "https://spdx.org/licenses"
 VALID = "valid"
+# What CITATION.cff and the lock both say, by their names in each.
+AGREE = {"title": "title", "abstract": "description", "repository-code": "homepage"}
 
 
 def check_package(archive: Archive) -> Iterator[Result]:
     """Check everything that is not about one workload's rows. Reads no data."""
     lock = archive.lock
     yield _result("a Data Package", VALID, _standard(lock), STANDARD)
-    yield _result("a lock", VALID, _json_schema(archive, "datapackage", lock), "schemas/datapackage.schema.json")
-    yield from _resources(archive)
+    yield (of_lock := _result("a lock", VALID, _lock(archive), "schemas/datapackage.schema.json"))
+    if of_lock.holds:
+        yield from _resources(archive)
     yield from _schemas(archive)
     yield from _citation(archive, lock)
     licences = {recipe.licence["spdx"]: f"recipes/{name}.toml" for name, recipe in archive.recipes.items()}
@@ -37,13 +41,17 @@ def _result(name: str, expected: str, found: str, source: str) -> Result:
     return Result("package", name, expected, 0, found, source)
 
 
+def _lock(archive: Archive) -> str:
+    try:
+        _ = archive.locked
+    except BadUse as problem:
+        return problem.details["reason"]
+    return _json_schema(archive, "datapackage", archive.lock)
+
+
 def _resources(archive: Archive) -> Iterator[Result]:
-    seen = set()
     for each in archive.locked.values():
         path = PurePosixPath(each["path"])
-        place = f"data/{each['trace']}/{each['workload']}.parquet"
-        yield _result(f"path of {each['name']}", place, "twice" if str(path) in seen else str(path), LOCK)
-        seen.add(str(path))
         inside = (archive.root / path).parent.resolve().is_relative_to(archive.root.resolve())
         yield _result(
             f"folder of {each['name']}", "inside the archive", "inside the archive" if inside else "outside", LOCK
@@ -53,8 +61,8 @@ def _resources(archive: Archive) -> Iterator[Result]:
         except BadUse as problem:
             yield _result(f"recipe of {each['name']}", "in recipes/", problem.message, LOCK)
             continue
-        digest = each["provenance"]["recipeDigest"]
-        yield _result(f"recipe of {each['name']}", workload.digest, digest, f"recipes/{workload.trace}.toml")
+        yield _result(f"path of {each['name']}", workload.path, str(path), LOCK)
+        yield from check_entry(archive, workload, each)
         licence = archive.recipe(workload.trace).licence["spdx"]
         yield _result(
             f"licence of {each['name']}", licence, each["licenses"][0]["name"], f"recipes/{workload.trace}.toml"
@@ -86,6 +94,7 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
 
     path = archive.root / CITATION
     if not path.exists() and any(recipe.synthetic for recipe in archive.recipes.values()):
+        yield from check_releases(archive, None)
         return
     try:
         # Keeps dates and versions as text.
@@ -96,6 +105,10 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
         return
     yield _result(CITATION, VALID, _json_schema(archive, "citation", cff), CITATION_STANDARD)
     keys = cff if isinstance(cff, dict) else {}
+    yield from check_releases(archive, keys)
+    for name, key in AGREE.items():
+        if lock:
+            yield _result(f"{name} of {CITATION}", str(lock.get(key)), str(keys.get(name)), LOCK)
     yield _result(f"licence of {CITATION}", VALID, _spdx(str(keys.get("license"))), SPDX)
     yield _result(f"version of {CITATION}", __version__, str(keys.get("version")), "the version of llm-trace-archive")
     if lock:
@@ -141,7 +154,10 @@ def _licensing() -> Any:
 def _standard(lock: dict[str, Any]) -> str:
     from frictionless import Package
 
-    return _notes(Package.validate_descriptor(lock))
+    try:
+        return _notes(Package.validate_descriptor(lock))
+    except Exception as error:  # frictionless fails for some values of the wrong type
+        return f"can't be checked: {type(error).__name__}: {error}"[:200]
 
 
 def _notes(report: Any) -> str:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..convert.restore import restore_files
+from ..core.archive import LOCK
 from ..core.files import hash_file
 from ..core.recipe import Workload
 from ..core.table import Table
 from .result import Result
 
 
-def check_provenance(workload: Workload, table: Table) -> Iterator[Result]:
-    """Restore every upstream file and compare its hash with the pin, if the workload restores. Raises Problem."""
+def check_provenance(workload: Workload, table: Table, resource: Mapping[str, Any] | None) -> Iterator[Result]:
+    """Restore every upstream file, if the workload restores, and compare it with its pin and with that of the lock.
+
+    resource  the workload's resource of the lock, if it is locked
+
+    Raises Problem.
+    """
     if not workload.restores:
         return
+    locked = {pin.get("file"): pin for pin in resource["provenance"]["pins"]} if resource else {}
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "restored"
         for restored, pieces in restore_files(workload, table):
@@ -25,3 +33,8 @@ def check_provenance(workload: Workload, table: Table) -> Iterator[Result]:
             kind, pinned = restored.pin or ("sha256", "a pin")
             name = f"{restored.name}, restored"
             yield Result("provenance", name, pinned, 0, hash_file(written, kind)[0], f"recipes/{workload.trace}.toml")
+            if restored.name in locked and not restored.file.container:
+                sha256, size = hash_file(written)
+                pin = locked[restored.name]
+                yield Result("provenance", f"sha256 of {name}", sha256, 0, str(pin["sha256"]), LOCK)
+                yield Result("provenance", f"bytes of {name}", size, 0, pin["bytes"], LOCK)

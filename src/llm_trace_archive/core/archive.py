@@ -12,6 +12,7 @@ from typing import Any
 
 from . import recipe_file
 from .errors import BadUse
+from .lock_entry import find_fault
 from .recipe import Recipe, Workload
 from .table_schema import table_schema
 
@@ -89,19 +90,10 @@ class Archive:
 
     @cached_property
     def locked(self) -> dict[str, Mapping[str, Any]]:
-        """The lock's resources by "trace/workload". Raises BadUse if one lacks what `describe` writes."""
-        try:
-            resources = {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
-            for each in resources.values():
-                _ = each["path"], each["bytes"], each["hash"], each["facts"], each["provenance"]
-            return resources
-        except (KeyError, TypeError) as error:
-            raise BadUse(
-                LOCK,
-                "is not a lock of this archive",
-                reason=f"a resource lacks {error}",
-                next=f"git checkout -- {LOCK}",
-            ) from None
+        """The lock's resources by "trace/workload". Raises BadUse if one is not as `describe` writes it."""
+        if fault := find_fault(self.lock):
+            raise BadUse(LOCK, "is not a lock of this archive", reason=fault, next=f"git checkout -- {LOCK}")
+        return {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
 
     def reread(self) -> None:
         """Forget the lock that was read: it has been written since."""

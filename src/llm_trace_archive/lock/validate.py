@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..checks.contents import check_contents
+from ..checks.entry import check_built
 from ..checks.integrity import READABLE, check_integrity, check_pages
 from ..checks.package import check_package
 from ..checks.provenance import check_provenance
@@ -51,7 +52,7 @@ def validate(archive: Archive, workload: Workload, table: Table, deep: Sources |
         results.append(result)
         yield result
     if deep and all(each.holds for each in results):
-        yield from check_provenance(workload, table)
+        yield from check_provenance(workload, table, resource)
         yield from _check_rebuild(archive, workload, deep)
 
 
@@ -68,6 +69,7 @@ def _check_rebuild(archive: Archive, workload: Workload, sources: Sources) -> It
             return
     locked = archive.locked.get(str(workload))
     if locked:
+        yield from check_built(locked, built.provenance, built.upstream_bytes)
         wanted, source = locked["hash"].removeprefix("sha256:"), LOCK
     else:
         wanted, source = hash_file(archive.root / workload.path)[0], "the file here, which is in no lock"
