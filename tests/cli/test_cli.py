@@ -64,7 +64,7 @@ def test_wrong_use_exits_with_2(samples: Samples, command: list[str], said: str)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
-def test_list_tells_rows_period_capabilities_licence_and_presence(samples: Samples, tmp_path: Path) -> None:
+def test_list_shows_rows_period_capabilities_licence_and_presence(samples: Samples, tmp_path: Path) -> None:
     lines = llm_traces("list", cwd=samples.root).stdout.splitlines()
     assert lines[0].split() == ["trace/workload", "rows", "period", "capabilities", "licence", "content"]
     third = next(line for line in lines if line.startswith("burstgpt/3"))
@@ -72,10 +72,10 @@ def test_list_tells_rows_period_capabilities_licence_and_presence(samples: Sampl
         assert part in third
     clone = samples.clone(tmp_path)
     output = llm_traces("list", cwd=clone).stdout
-    assert f"{len(lines) - 1} of {len(lines) - 1} not here" in output
+    assert f"{len(lines) - 1} of {len(lines) - 1} are not here" in output
 
 
-def test_info_tells_all_of_a_trace(archive: Archive) -> None:
+def test_info_shows_all_of_a_trace(archive: Archive) -> None:
     for trace in archive.recipes:
         output = llm_traces("info", trace, cwd=ROOT).stdout
         flat = " ".join(output.split())
