@@ -17,7 +17,6 @@ import pytest
 
 from llm_trace_archive.checks.integrity import BATCH_ROWS, check_integrity
 from llm_trace_archive.checks.result import Result
-from llm_trace_archive.convert.parquet import METADATA_KEY
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.lock.validate import validate
@@ -45,11 +44,11 @@ def plant(archive: Archive, name: str, table: pa.Table, stale_lock: bool = False
     """Replace a workload's table; and the lock's hash, as a forger would, unless the lock is to be stale."""
     (workload,) = archive.select([name])
     path = archive.root / workload.path
-    held = pq.read_metadata(path).metadata[METADATA_KEY]
+    metadata = pq.read_metadata(path).metadata
     path.unlink()
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({METADATA_KEY: held})
+        writer.add_key_value_metadata({key: value for key, value in metadata.items() if key != b"ARROW:schema"})
     if not stale_lock:
         lock = json.loads((archive.root / "datapackage.json").read_text())
         resource = next(each for each in lock["resources"] if each["path"] == workload.path)
