@@ -71,8 +71,8 @@ def test_crafted_files_are_findings_in_little_memory(findings: dict[str, Any]) -
 
 
 def test_a_crafted_file_is_read_if_its_claims_are_true(findings: dict[str, Any]) -> None:
-    assert findings[f"{HONEST}, forged lock"] == ["columns"]
-    assert findings[f"{HONEST}, true lock"] == ["sha256", "columns"]
+    assert findings[f"{HONEST}, forged lock"] == ["checksums", "columns"]
+    assert findings[f"{HONEST}, true lock"] == ["sha256", "checksums", "columns"]
 
 
 def test_files_that_are_not_parquet_are_findings(findings: dict[str, Any]) -> None:

@@ -135,6 +135,13 @@ VALUES: list[tuple[str, str, Callable[[pa.Table], pa.Table]]] = [
     ("mooncake/conversation", "hash_ids", lambda t: edit(t, "hash_ids", 9, [1])),
     ("mooncake/conversation", "hash_ids", lambda t: edit(t, "hash_ids", 9, [-1] * len(t["hash_ids"][9].as_py()))),
     ("ragpulse/components", "component", lambda t: edit(t, "component", 9, "other")),
+    ("ragpulse/components", "component", lambda t: edit(t, "component", 9, "history")),
+    ("mooncake/conversation", "segment", lambda t: edit(t, "segment", 9, 1)),
+    ("mooncake/conversation", "block_tokens", lambda t: edit(t, "block_tokens", 9, 16)),
+    ("mooncake/conversation", "cached_tokens", lambda t: edit(t, "cached_tokens", 9, 0)),
+    ("burstgpt/3", "hash_ids", lambda t: edit(t, "hash_ids", 9, [])),
+    ("burstgpt/3", "turn", lambda t: edit(t, "turn", 9, 1)),
+    ("burstgpt/3", "ttft_us", lambda t: edit(t, "ttft_us", 9, 1)),
 ]
 
 

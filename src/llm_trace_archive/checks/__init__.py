@@ -2,6 +2,6 @@
 
 Enter: an archive, a workload, its open table. Leave: results, and their reports. Read result (what a check found),
 package (everything but rows), entry (where the lock says a table comes from), integrity (the bytes), contents (what a
-readable table says: schema, the lock's facts, keys, relations, figures), provenance (the upstream files it restores),
-report.
+readable table says: layout, schema, constants, statistics, the lock's facts, keys, relations, figures), provenance (the
+upstream files it restores), rewrite, report.
 """
