@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import recipe_file
+from .documents import find_faults, packaged, read_json
 from .errors import BadUse
 from .recipe import Recipe, Workload
 from .table_schema import table_schema
@@ -18,7 +19,7 @@ from .table_schema import table_schema
 LOCK = "datapackage.json"
 CITATION = "CITATION.cff"
 SUMS = "SHA256SUMS"  # a folder with one is a released bundle
-LARGEST_JSON = 64 << 20  # a lock of 10,000 resources has a third of it
+FAULTS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,13 @@ class Archive:
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
         """Every recipe by the name of its trace, in alphabetical order. Raises BadUse."""
-        schema = _read_json(self.root, "schemas/recipe.schema.json")
         files = sorted((self.root / "recipes").glob("*.toml"), key=lambda file: file.stem)
-        return {file.stem: recipe_file.read(file, schema, self.canonical) for file in files}
+        return {file.stem: recipe_file.read(file, self.canonical) for file in files}
 
-    @cached_property
+    @property
     def canonical(self) -> dict[str, Any]:
         """The Table Schema of requests, `schemas/request.json`: the canonical columns."""
-        return _read_json(self.root, "schemas/request.json")
+        return packaged("request.json")
 
     def recipe(self, trace: str) -> Recipe:
         """Return the recipe of a trace. Raises BadUse, which lists the traces."""
@@ -84,24 +84,23 @@ class Archive:
 
     @cached_property
     def lock(self) -> dict[str, Any]:
-        """The descriptor `datapackage.json`, read once; empty if nothing was built yet. Don't change it."""
-        return _read_json(self.root, LOCK) if (self.root / LOCK).exists() else {}
+        """The descriptor `datapackage.json`, read once; empty if nothing was built yet. Don't change it.
+
+        Raises BadUse that names what breaks `schemas/datapackage.schema.json`.
+        """
+        if not os.path.lexists(self.root / LOCK):
+            return {}
+        lock = read_json(self.root, LOCK)
+        if faults := list(find_faults(lock, "datapackage.schema.json")):
+            lines = [f"{'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults[:FAULTS_SHOWN]]
+            lines += [f"and {len(faults) - FAULTS_SHOWN:,} more"] if len(faults) > FAULTS_SHOWN else []
+            raise BadUse(LOCK, "is not a lock of this archive", found="\n".join(lines), next=f"git checkout -- {LOCK}")
+        return lock
 
     @cached_property
     def locked(self) -> dict[str, Mapping[str, Any]]:
-        """The lock's resources by "trace/workload". Raises BadUse if one lacks what `describe` writes."""
-        try:
-            resources = {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
-            for each in resources.values():
-                _ = each["path"], each["bytes"], each["hash"], each["facts"], each["provenance"]
-            return resources
-        except (KeyError, TypeError) as error:
-            raise BadUse(
-                LOCK,
-                "is not a lock of this archive",
-                reason=f"a resource lacks {error}",
-                next=f"git checkout -- {LOCK}",
-            ) from None
+        """The lock's resources by "trace/workload". Raises BadUse as `lock` does."""
+        return {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
 
     def reread(self) -> None:
         """Forget the lock that was read: it has been written since."""
@@ -111,24 +110,3 @@ class Archive:
     def is_present(self, workload: Workload) -> bool:
         """Return whether the content is here; a link of git-annex may dangle."""
         return (self.root / workload.path).exists()
-
-
-def _read_json(root: Path, path: str) -> dict[str, Any]:
-    try:
-        size = (root / path).stat().st_size
-        if size > LARGEST_JSON:
-            raise BadUse(
-                path,
-                "is too large to be a file of the archive",
-                expected=f"at most {LARGEST_JSON:,} bytes",
-                got=f"{size:,}",
-                next=f"git checkout -- {path}",
-            )
-        value = json.loads((root / path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadUse(path, "is missing", expected=f"the file in {root}", next=f"git checkout -- {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadUse(path, "can't be read as JSON", reason=str(error), next=f"git checkout -- {path}") from None
-    if not isinstance(value, dict):
-        raise BadUse(path, "is not a JSON object", next=f"git checkout -- {path}")
-    return value
