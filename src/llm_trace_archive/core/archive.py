@@ -32,6 +32,7 @@ class Archive:
     def find(cls, start: Path | None = None) -> Archive:
         """Return the archive that contains `start` (default: the current directory). Raises BadUse if none does."""
         start = (start or Path.cwd()).resolve()
+        str(start).encode()  # raises UnicodeEncodeError: Arrow takes UTF-8 paths only
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
                 return cls(folder)
@@ -68,13 +69,20 @@ class Archive:
         """
         wanted: set[str] = set()
         for name in names:
-            # Also a path: data/<trace>/<workload>.parquet, data/<trace>/<kind>/<workload>.parquet, data/<trace>/
-            trace, *folders = name.strip("/").removeprefix("data/").removesuffix(".parquet").split("/")
-            workload = folders[-1] if folders else ""
-            found = self.recipe(trace)
-            wanted |= {str(found.workload(workload))} if workload else {str(each) for each in found.workloads}
+            trace, *folders = self._without_path(name).split("/")
+            recipe = self.recipe(trace)
+            of_kind = [str(each) for each in recipe.workloads if not folders or folders == [each.table]]
+            wanted |= set(of_kind) or {str(recipe.workload(folders[-1]))}
         every = [workload for each in self.recipes.values() for workload in each.workloads]
         return [workload for workload in every if not wanted or str(workload) in wanted]
+
+    def _without_path(self, name: str) -> str:
+        """Return what a path below data/ names: a trace, trace/workload, trace/kind, or trace/kind/workload."""
+        data = self.root / "data"
+        path = Path(os.path.normpath(Path.cwd() / name))  # of a link itself: content has another path
+        if os.path.lexists(path) and path.is_relative_to(data) and path != data:
+            name = str(path.relative_to(data))
+        return name.strip("/").removeprefix("data/").removesuffix(".parquet")
 
     def schema(self, workload: Workload) -> dict[str, Any]:
         """Return the Table Schema of a workload, made from the canonical schema and the recipe."""
