@@ -55,13 +55,10 @@ def test_a_path_that_is_not_utf_8_ends_in_a_message(tmp_path: Path) -> None:
         (["samples", odd / "new", "--mirror", odd], ROOT),
         (["validate", "kavier", "--json", odd / "x.json"], ROOT),
     ):
-        done = subprocess.run(
-            [BIN / "llm-traces", *arguments], cwd=cwd, capture_output=True, env=os.environ | {"LLM_TRACES_OFFLINE": "1"}
-        )
-        assert done.returncode in (1, 2), arguments
-        assert b"Traceback" not in done.stderr and done.stderr, (arguments, done.stderr)
-    done = subprocess.run([BIN / "llm-traces", "list"], cwd=odd, capture_output=True)
-    assert done.stderr.endswith(b"\\udcff: is not UTF-8 text\n  next  rename it, or give another path\n")
+        done = run_here(*arguments, cwd=cwd, LLM_TRACES_OFFLINE="1")
+        assert done.returncode in (1, 2) and done.stderr, arguments
+    program = subprocess.run([BIN / "llm-traces", "list"], cwd=odd, capture_output=True)
+    assert program.stderr.endswith(b"\\udcff: is not UTF-8 text\n  next  rename it, or give another path\n")
 
 
 def test_the_archive_may_be_given_after_the_command(tmp_path: Path) -> None:

@@ -200,9 +200,9 @@ def restore_to(
     Raises Problem if the content is missing or a hash is not the pin; what was written is then kept under another name,
     and `output` is untouched.
     """
-    if output.resolve().is_relative_to((archive.root / "data").resolve()):
-        raise BadUse(str(output), "is in the archive's own data folder", next="give another -o")
     with _open_table(archive, workload) as table, _report_disk_problems(output):
+        if output.resolve().is_relative_to((archive.root / "data").resolve()):
+            raise BadUse(str(output), "is in the archive's own data folder", next="give another -o")
         names = [derived_file] if derived_file else [_restored(workload, part).name for part in read_parts(table)]
         in_folder = is_folder or len(names) > 1 or output.is_dir()
         paths = [output / name for name in names] if in_folder else [output]
