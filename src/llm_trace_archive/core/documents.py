@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BadUse
+from .errors import UNPRINTABLE, BadUse
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -154,10 +154,6 @@ def _reason(error: ValidationError) -> str:
     return str(error.message)
 
 
-# Text that a terminal obeys or no file can hold: control characters but tab and newline, and halves of surrogate pairs.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
 def _odd_values(value: Any) -> Iterable[Fault]:
     """Find what no file of an archive needs, whatever its schema, and what would break or mislead a reader."""
     left: list[tuple[Where, Any]] = [((), value)]
@@ -167,12 +163,12 @@ def _odd_values(value: Any) -> Iterable[Fault]:
             yield where[:3], TOO_DEEP
         elif isinstance(each, dict):
             for key, inner in each.items():
-                if _UNPRINTABLE.search(key):
+                if UNPRINTABLE.search(key):
                     yield where, f"the key {ascii(key)[:80]} has a control character"
                 left.append(((*where, key), inner))
         elif isinstance(each, list):
             left += (((*where, index), inner) for index, inner in enumerate(each))
-        elif isinstance(each, str) and (found := _UNPRINTABLE.search(each)):
+        elif isinstance(each, str) and (found := UNPRINTABLE.search(each)):
             yield where, f"has the control character {found[0]!a}"
         elif isinstance(each, float) and not math.isfinite(each):
             yield where, f"is not a number: {each}"
