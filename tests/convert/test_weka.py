@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from llm_trace_archive.analysis.prefix import hit_ratios
 from llm_trace_archive.checks.figures import STATISTICS, session_hits
 from llm_trace_archive.convert import restore
 from llm_trace_archive.convert.parquet import read_parts
@@ -151,6 +152,22 @@ def test_rows_are_the_requests_in_document_order(weka: Weka) -> None:
         }  # fmt: skip
     assert {row["agent_status"] for row in rows} == {None, "completed", "async_launched"}
     assert any(row["agent_id"] and row["agent_duration_us"] is None for row in rows)
+
+
+def test_ids_of_two_sessions_are_never_equal(weka: Weka) -> None:
+    """So the hit ratio of the table is that of its sessions, each with an empty cache."""
+    table = weka.build()
+    hits = blocks = 0
+    for session in weka.sessions():
+        lists = [request["hash_ids"] for _, request in requests_of(session)]
+        reuse = hit_ratios([pa.array(lists, pa.list_(pa.int64()))])
+        assert reuse
+        hits, blocks = hits + round(reuse.unlimited * reuse.blocks), blocks + reuse.blocks
+    whole = hit_ratios(table.column("hash_ids"))
+    assert whole and whole.blocks == blocks and whole.unlimited == hits / blocks
+    as_published = [request["hash_ids"] for s in weka.sessions() for _, request in requests_of(s)]
+    wrong = hit_ratios([pa.array(as_published, pa.list_(pa.int64()))])
+    assert wrong and wrong.unlimited > whole.unlimited
 
 
 def test_totals_that_are_not_sums_are_restored(weka: Weka) -> None:
