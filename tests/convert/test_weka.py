@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -404,10 +405,21 @@ def test_real_files_are_restored(archive: Archive, real: Path, tmp_path: Path) -
     built = build_file(archive, workload, tmp_path / "built.parquet", sources)
     assert built.facts["sessions"] == 71
     assert built.bytes < built.upstream_bytes / 100
-    table = pq.read_table(tmp_path / "built.parquet", columns=["input_tokens", "hash_ids", "agent_id"])
+    table = pq.read_table(
+        tmp_path / "built.parquet", columns=["input_tokens", "hash_ids", "hash_id_offset", "agent_id"]
+    )
     blocks = pc.cast(pc.list_value_length(table.column("hash_ids")), pa.int64())
     assert blocks.equals(pc.divide(pc.cast(table.column("input_tokens"), pa.int64()), 64))
     assert table.column("agent_id").null_count < len(table)
+
+    reuse = hit_ratios(table.column("hash_ids"), [0.01])
+    ids, offsets = table.column("hash_ids").combine_chunks(), table.column("hash_id_offset").to_numpy()
+    repeated = np.repeat(offsets, pc.list_value_length(ids).to_numpy())
+    published = pa.ListArray.from_arrays(ids.offsets, pc.subtract(ids.flatten(), pa.array(repeated)))
+    wrong = hit_ratios([published], [0.01])
+    assert reuse and wrong
+    assert [round(each, 4) for each in (wrong.unlimited, wrong.by_share[0.01])] == [0.9974, 0.0007]
+    assert [round(each, 4) for each in (reuse.unlimited, reuse.by_share[0.01])] == [0.9599, 0.6676]
 
 
 def test_the_list_pins_the_published_files(archive: Archive, mirror: Path) -> None:
