@@ -74,4 +74,6 @@ def _datalad_get(root: Path, paths: list[str]) -> list[str]:
         for each in results
         if each["status"] not in ("ok", "notneeded")
     ]
+    if not messages and not ran.returncode:
+        messages = [f"git-annex has the content, which git checkout -- {' '.join(paths)} puts in place of a pointer"]
     return from_lines(messages or [f"datalad get ended with exit code {ran.returncode}"])
