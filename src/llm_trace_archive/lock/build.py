@@ -101,8 +101,6 @@ def build_all(
 
 
 def _fetch(workload: Workload, sources: Sources) -> dict[str, Path]:
-    from ..convert.formats.registry import package_versions
-
     package_versions(workload)  # raises for a missing package before anything is fetched
     return {file.name: sources.get(file) for file in workload.files}
 
@@ -127,9 +125,6 @@ def _report_disk_problems(target: Path) -> Iterator[None]:
 
 
 def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[str, Path], sources: Sources) -> Built:
-    import pyarrow as pa
-
-    from ..convert.formats.registry import package_versions
     from ..convert.table import write_proven_table
 
     write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
@@ -145,9 +140,18 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
             "pins": _list_pins(workload, originals),
-            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | package_versions(workload),
+            "tools": {"llm-trace-archive": __version__} | package_versions(workload),
         },
     )
+
+
+def package_versions(workload: Workload) -> dict[str, str]:
+    """Return the versions of the packages that decide the bytes of a table. Raises BadUse if one is not installed."""
+    import pyarrow as pa
+
+    from ..convert.formats import registry
+
+    return {"pyarrow": pa.__version__} | registry.package_versions(workload)
 
 
 def _list_pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:

@@ -42,10 +42,12 @@ class Outcome(NamedTuple):
 
     is_joined   the file consists of several answers
     is_cut_off  the body was longer than the file should be, and its rest was not read
+    tag         the ETag of the content; empty if there is none, or the beginning may be that of other content
     """
 
     is_joined: bool = False
     is_cut_off: bool = False
+    tag: str = ""
 
 
 class _SlowBody(TemporaryFailure):
@@ -148,7 +150,7 @@ class Download:
                 raise Failure(format_status(response))
             if not is_joined:
                 self._tag, self._total = response.headers.get("ETag", ""), _parse_length(response)
-            return Outcome(is_joined, is_cut_off=self._read(response, have if is_joined else 0))
+            return Outcome(is_joined, self._read(response, have if is_joined else 0), self._tag)
 
     def _continues(self, response: requests.Response, have: int) -> bool:
         """Return whether the body follows the `have` bytes that `path` holds, and belongs to the same content."""

@@ -183,6 +183,14 @@ def is_number(text: str) -> bool:
     return re.fullmatch("[0-9]{1,18}", text) is not None
 
 
+def parse_total(response: requests.Response) -> int | None:
+    """Return the bytes of the whole file that an answer, or the part that it has, belongs to; None if unknown."""
+    whole = response.headers.get("Content-Length", "")
+    if response.status_code == 206:
+        whole = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(whole) if is_number(whole) else None
+
+
 def parse_retry_after(response: requests.Response) -> float:
     """Return the seconds that the server asks the client to wait; 0 if it does not ask."""
     from email.utils import parsedate_to_datetime

@@ -159,6 +159,8 @@ class Sources:
                 partial.unlink()
                 outcome = self._download(file, url, partial)
             self._verify(file, partial, redact(url), outcome.is_cut_off)
+            if outcome.tag:
+                cache.add_tag(file, url, outcome.tag)
             return cache.add(file, partial)
 
     def _download(self, file: UpstreamFile, url: str, partial: Path) -> Outcome:
