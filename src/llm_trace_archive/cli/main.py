@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ import typer
 from .. import __version__
 from ..core.errors import Problem
 from . import annex, build, cache, catalogue, release, samples
+from .interrupt import interruptible
 
 app = typer.Typer(
     name="llm-traces",
@@ -26,7 +26,6 @@ for family in (catalogue, build, annex, samples):
     app.add_typer(family.app)
 app.add_typer(release.app, name="release")
 app.add_typer(cache.app, name="cache")
-INTERRUPTED = 130
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,28 +51,17 @@ def options(
     pass
 
 
-class _InterruptedError(BaseException):
-    """Ctrl-C, as no subclass of Exception: the framework would print a message of its own."""
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise _InterruptedError
-
-
 def main() -> Any:
     """Run the command line; an expected failure ends in a message and an exit code, not in a traceback."""
-    signal.signal(signal.SIGINT, _interrupt)
-    try:
-        app()
-    except Problem as problem:
-        typer.echo(str(problem), err=True)
-        sys.exit(problem.exit_code)
-    except _InterruptedError:
-        typer.echo("\nstopped; nothing is half-written: the same command resumes", err=True)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    with interruptible():
+        try:
+            app()
+        except Problem as problem:
+            typer.echo(str(problem), err=True)
+            sys.exit(problem.exit_code)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
 
 
 if __name__ == "__main__":

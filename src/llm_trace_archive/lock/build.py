@@ -86,17 +86,18 @@ def build_all(
                 problem.subject = str(workload)  # fetching knows traces only
             return problem
 
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    try:
         futures = {pool.submit(one, workload): workload for workload in workloads}
-        try:
-            for future in as_completed(futures):
-                results[str(futures[future])] = future.result()
-                if on_done:
-                    on_done(futures[future], future.result())
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            results[str(futures[future])] = future.result()
+            if on_done:
+                on_done(futures[future], future.result())
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(wait=not stop.is_set(), cancel_futures=True)  # an interrupt must not wait for a server
     return [results[str(workload)] for workload in workloads]
 
 
