@@ -20,7 +20,7 @@ from ..core.extras import DISTRIBUTION
 from ..core.recipe import Workload
 from ..core.settings import cache_folder
 from ..lock import card
-from .messages import shorten, to_line
+from .messages import send_line, shorten, to_line
 from .setup import REMOTE
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
                 self._require_same_build(workload)
                 return self._probe.is_obtainable(workload)
             except Problem as problem:
-                # git-annex drop doesn't print why a remote gives no answer.
-                with contextlib.suppress(ProtocolError):  # an old git-annex can't print it
-                    self.annex.info(to_line(problem))
+                self._print(to_line(problem))  # git-annex drop doesn't print why a remote gives no answer
                 raise
 
     def _require_same_build(self, workload: Workload) -> None:
@@ -144,13 +142,18 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
         from ..lock.build import build_file
 
         workload = self.workload(key)
-        sources = replace(self._sources, on_progress=self._progress(workload))
+        sources = replace(self._sources, on_progress=self._progress(workload), on_wait=self._print)
         try:
             # The target must appear complete: git-annex hashes it while it grows, and misses bytes rewritten later.
             build_file(self.archive, workload, target, sources, lambda built: self._agree_with_lock(key, built))
         except Unavailable as problem:
             raise shorten(problem) from None
         card.refresh(self.archive, [self.archive.select([name])[0].path for name in self.keys[key]])
+
+    def _print(self, line: str) -> None:
+        send_line(line)
+        with contextlib.suppress(ProtocolError):  # an old git-annex can't print it
+            self.annex.info(line)
 
     def _agree_with_lock(self, key: str, built: Built) -> None:
         """Raise Problem if a locked workload has another hash. One that is not locked needs only the build's checks."""

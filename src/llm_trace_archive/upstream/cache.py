@@ -75,15 +75,25 @@ class Cache:
         return self.folder / "partial" / self.content_path(file).name
 
     @contextlib.contextmanager
-    def lock(self, key: str, halt: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Keep other threads and processes from writing or removing `key`; `halt` may raise to end the waiting."""
+    def lock(
+        self, key: str, halt: Callable[[], None] = lambda: None, on_wait: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Keep other threads and processes from writing or removing `key`.
+
+        halt     may raise to end the waiting
+        on_wait  called once if another one has the lock
+        """
         import filelock
 
-        lock = filelock.FileLock(self._lock_path(key))
+        lock, is_first = filelock.FileLock(self._lock_path(key)), True
         while not lock.is_locked:
             halt()
-            with contextlib.suppress(filelock.Timeout):
+            try:
                 lock.acquire(timeout=0.5)
+            except filelock.Timeout:
+                if is_first:
+                    on_wait()
+                is_first = False
         try:
             yield
         finally:

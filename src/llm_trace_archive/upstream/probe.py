@@ -8,7 +8,7 @@ cache remembers it. Anything else is no promise.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..core.errors import Unavailable
@@ -27,7 +27,6 @@ from .http import (
 )
 from .sources import NOT_FOUND, Sources
 
-PATIENCE = Patience(connect=5, read=10)
 GONE = (404, 410)
 Answer = tuple[bool | None, str]  # whether a place has the file as pinned (None if that is unknown), and why
 
@@ -74,6 +73,12 @@ class Probe:
         for url in (*([mirror_url] if mirror_url else []), file.url, *file.also):
             yield redact(url), self._answer(url, file, workload)
 
+    @property
+    def _patience(self) -> Patience:
+        """The patience of `sources`, but for a small answer that git-annex waits for."""
+        given = self.sources.patience
+        return replace(given, connect=min(5, given.connect), read=min(10, given.read), headers=min(20, given.headers))
+
     def _look(self, file: UpstreamFile, path: Path) -> Answer:
         try:
             status = path.stat()
@@ -104,7 +109,7 @@ class Probe:
         with open_session() as session:
             try:
                 # Not HEAD: some servers do not support it, or sign URLs for GET alone. The body is not read.
-                response = request(session, url, {"Range": "bytes=0-0"}, PATIENCE)
+                response = request(session, url, {"Range": "bytes=0-0"}, self._patience)
             except Failure as failure:
                 if failure.host:
                     unreachable_hosts[failure.host] = str(failure)
