@@ -27,7 +27,7 @@ from .http import Failure, Patience, redact, require_https
 __all__ = ["Patience", "Sources"]
 
 NOT_FOUND = "not found"
-SHORTEST_WAIT = 0.5  # seconds: not worth a line
+SHORTEST_WAIT = 0.6  # seconds: a shorter one is not worth a line
 
 
 class Source(NamedTuple):
