@@ -128,7 +128,7 @@ def _report_disk_problems(target: Path) -> Iterator[None]:
 def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[str, Path], sources: Sources) -> Built:
     from ..convert.table import write_proven_table
 
-    write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
+    left_out = write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
     with Table(part) as table:
         _check_figures(workload, table)
         facts = _collect_facts(table)
@@ -141,6 +141,7 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
             "pins": _list_pins(workload, originals),
+            **_name_left_out(archive, workload, left_out),
             "tools": {"llm-trace-archive": __version__} | package_versions(workload),
         },
     )
@@ -153,6 +154,17 @@ def package_versions(workload: Workload) -> dict[str, str]:
     from ..convert.formats import registry
 
     return {"pyarrow": pa.__version__} | registry.package_versions(workload)
+
+
+def _name_left_out(archive: Archive, workload: Workload, left_out: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the members of archives that no workload of the trace names, for the provenance."""
+    files = [file for each in archive.recipe(workload.trace).workloads for file in each.files]
+    unnamed = {
+        name: [member for member in members if not any(file.member(member) for file in files if file.name == name)]
+        for name, members in left_out.items()
+    }
+    unnamed = {name: members for name, members in unnamed.items() if members}
+    return {"leftOut": unnamed} if unnamed else {}
 
 
 def _list_pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:
