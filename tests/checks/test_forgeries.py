@@ -138,7 +138,7 @@ FORGERIES: dict[str, tuple[Forgery, set[str]]] = {
     ),
     "a file twice": (
         written_again(parts=lambda parts: [*parts, Part(parts[0].name, 0, parts[0].layout)]),
-        {"upstream files[1]"},
+        {"rows of the upstream files"},
     ),
 }
 

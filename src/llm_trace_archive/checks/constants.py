@@ -13,7 +13,8 @@ from ..convert.canonicalise import list_constants
 from ..convert.parquet import read_parts
 from ..core.recipe import Workload
 from ..core.table import Table
-from .result import Result, first_rows
+from .result import Result
+from .rows import first_rows
 
 Run = tuple[range, Mapping[str, Any]]  # rows, and the value that each of some columns has in all of them
 

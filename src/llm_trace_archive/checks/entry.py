@@ -92,15 +92,16 @@ def check_built(resource: Mapping[str, Any], provenance: Mapping[str, Any], upst
     """Check pins and upstream bytes of a resource against those of a rebuild."""
     for name, expected, found in (
         ("provenance.pins", provenance["pins"], resource["provenance"]["pins"]),
+        ("provenance.leftOut", provenance.get("leftOut"), resource["provenance"].get("leftOut")),
         ("upstreamBytes", upstream_bytes, resource["upstreamBytes"]),
     ):
         for place, wanted, held in compare(expected, found, name):
             yield Result("lock", place, wanted, 0, held, "the upstream files")
 
 
-def check_releases(archive: Archive, citation: Mapping[str, Any] | None) -> Iterator[Result]:
+def check_releases(lock: Mapping[str, Any], citation: Mapping[str, Any] | None) -> Iterator[Result]:
     """Check the releases of the lock: each has the page of its target, and its DOI stands in `citation` as well."""
-    for index, each in enumerate(archive.lock.get("releases", ())):
+    for index, each in enumerate(lock.get("releases", ())):
         place = f"releases[{index}]"
         target = TARGETS.get(each["target"])
         targets = " or ".join(TARGETS)
@@ -132,6 +133,7 @@ def _origin(release: Mapping[str, Any]) -> str:
 def _expect_provenance(workload: Workload, recipe: str, given: Mapping[str, Any]) -> dict[str, Any]:
     versions = given["tools"]
     return {
+        **_expect_left_out(workload, given),
         "recipe": recipe,
         "recipeDigest": workload.digest,
         "pins": _fill(list_pins(workload), given["pins"]),
@@ -139,6 +141,21 @@ def _expect_provenance(workload: Workload, recipe: str, given: Mapping[str, Any]
             name: _keep(versions.get(name), VERSION, "a version")
             for name in ("llm-trace-archive", "pyarrow", *packages(workload))
         },
+    }
+
+
+def _expect_left_out(workload: Workload, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of archives that the recipe leaves out, without those that it does not."""
+    if "leftOut" not in given:
+        return {}
+    files = {file.name: file for file in workload.files if file.members}
+    members: Mapping[str, Any] = given["leftOut"] if isinstance(given["leftOut"], dict) else {}
+    return {
+        "leftOut": {
+            name: [each for each in names if isinstance(each, str) and not files[name].member(each)]
+            for name, names in members.items()
+            if name in files and isinstance(names, list)
+        }
     }
 
 

@@ -36,8 +36,8 @@ def _expectations(
         yield figure("order of arrivals", expect["arrivals"], _order(table, expect["arrivals"]))
     if "relations" in expect:
         yield from check_relations(expect["relations"], table, properties, source)
-    if "segments" in expect or "arrivals" in expect:  # where every reset starts a segment, their number tells
-        yield figure("segments", expect.get("segments", 1), len(table.flat("segment").unique()))
+    if "segments" in expect:
+        yield figure("segments", expect["segments"], len(table.flat("segment").unique()))
     for name, count in expect.get("count", {}).items():
         yield figure(f"count of {name}", count, _count(table, name), name)
     for name, count in expect.get("distinct", {}).items():

@@ -21,7 +21,8 @@ from ..core.schema import arrow_schema
 from ..core.table import Table
 from .constants import check_constants
 from .leaves import compare
-from .result import Result, first_rows
+from .result import Result
+from .rows import first_rows
 from .statistics import check_statistics
 
 TRUE = "true"
