@@ -31,7 +31,7 @@ from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.content.crate import describe_files
 from llm_trace_archive.release.content.croissant import describe_tables
 from llm_trace_archive.release.gate import check as gate
-from support.bundles import summed
+from support.bundles import summed, tiny_bundle
 from support.command import run_here
 from support.golden import assert_golden
 from support.programs import BIN, git, llm_traces
@@ -190,6 +190,7 @@ def test_croissant_is_valid_and_its_records_are_the_rows_of_the_tables(bundle: B
 def test_croissant_reads_nulls_lists_and_numbers_of_every_type(tmp_path: Path) -> None:
     values = {
         "bool": [True, None, False],
+        "int16": [-(2**15), None, 2**15 - 1],
         "int8": [-1, None, 127],
         "int32": [0, None, 2**31 - 1],
         "int64": [2**53, None, -(2**53)],
@@ -327,6 +328,31 @@ def test_other_folders_are_refused(report: gate.Report, bundle: Bundle, original
         pack.refuse_unusable(original.archive, place)
     assert content(tmp_path) == before
     assert_golden("release/folder-refused", "\n".join(refusals), tmp=tmp_path, archive=original.root)
+
+
+@pytest.mark.parametrize("name", ["fifo", SUMS])
+def test_a_named_pipe_is_reported_and_not_opened(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "bundle"
+    shutil.copytree(bundle.root, root)
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    with pytest.raises(Problem, match=f"{name}: not a plain file"):
+        Bundle.open(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("datapackage.json", text) for text in ("", "[]", "{", "null", "{}", '{"resources": [1]}')),
+        *(("CITATION.cff", text) for text in ("", "[]", "{", "null", "\t")),
+    ],
+)
+def test_a_bundle_with_broken_metadata_is_bad_use(tmp_path: Path, name: str, text: str) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    (bundle.root / name).write_text(text)
+    broken = summed(bundle.root)
+    with pytest.raises(BadUse, match=name):
+        _ = broken.package, broken.citation
 
 
 def test_a_folder_that_git_ignores_may_be_inside_the_archive(archive_copy: Release, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from llm_trace_archive.core.errors import Problem
 from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.bundle.pack import pack
 from llm_trace_archive.release.gate import check as gate
+from llm_trace_archive.release.hub import release as hub_release
+from llm_trace_archive.upstream.http import Patience
 from support.bundles import summed, tiny_bundle
 from support.chance import SEED, seeds
 from support.command import run_here
@@ -154,6 +156,18 @@ def test_a_private_repo_is_created_and_is_visible_only_with_the_token(hub: FakeH
     ran = send(hub, bundle, token=OUTSIDER)
     assert ran.returncode == 2
     assert_golden("hub/private-repo-not-visible", ran.stderr)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 500])
+@pytest.mark.parametrize("route", ["whoami", "repo_info", "preupload", "commit", "tag"])
+def test_a_token_that_the_hub_repeats_is_masked(hub: FakeHub, tmp_path: Path, route: str, status: int) -> None:
+    token = "hf_writer_" + "aB3" * 12
+    hub.tokens[token] = WRITER
+    hub.faults = [Fault(1, f"echo {status}", route, lasts=True)]
+    bundle = tiny_bundle(tmp_path / "bundle", few=3)
+    with client_of(hub, token), pytest.raises(Problem) as caught:
+        hub_release.release(bundle, NAME, say=(said := []).append, patience=Patience(tries=2, first_pause=0.001))
+    assert "aB3" not in f"{said} {caught.value}"
 
 
 def release_and_change_bundle(hub: FakeHub, bundle: Bundle) -> None:

@@ -289,6 +289,19 @@ def test_the_token_is_not_sent_to_another_host(
         assert second.seen == []
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500])
+def test_a_token_that_the_server_repeats_is_masked(
+    fake: Fake, versions: dict[str, Bundle], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "Zq7" * 20
+    fake.tokens[token] = "1"
+    monkeypatch.setenv("ZENODO_TOKEN", token)
+    for said in (f"Bearer {token} is not welcome", f"{'x' * 290}{token}"):
+        fake.fault = lambda method, path, number, said=said: Fault(status, message=said) if method == "PUT" else None
+        lines: list[str] = []
+        assert "Zq7" not in f"{problem(lambda: release(versions['1.0.0'], lines))} {lines}"  # noqa: B023
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -114,11 +114,20 @@ def _json_schema(archive: Archive, name: str, value: Any) -> str:
     return "; ".join(f"{error.json_path}: {error.message[:100]}" for error in errors)[:300] or VALID
 
 
+@cache
+def load_spdx() -> Any:
+    """Return the licences that SPDX lists, with a parser of expressions. Slow: reads all of them."""
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()
+
+
+@cache
 def _spdx(expression: str) -> str:
     """Return VALID for an SPDX licence expression, or what is wrong; LicenseRef- names a licence that SPDX lacks."""
     from license_expression import ExpressionError
 
-    licensing = _licensing()
+    licensing = load_spdx()
     try:
         names = [symbol.key for symbol in licensing.parse(expression).symbols]
     except ExpressionError as error:
@@ -129,13 +138,6 @@ def _spdx(expression: str) -> str:
         if name not in licensing.known_symbols and not re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", name)
     ]
     return f"unknown: {', '.join(unknown)}" if unknown else VALID
-
-
-@cache
-def _licensing() -> Any:
-    from license_expression import get_spdx_licensing
-
-    return get_spdx_licensing()
 
 
 def _standard(lock: dict[str, Any]) -> str:

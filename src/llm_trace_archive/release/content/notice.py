@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from typing import Any
 
+from ...checks.package import load_spdx
 from ...core.archive import Archive
 from ...core.recipe import Recipe, Workload
 from .selection import Selection
@@ -41,7 +41,7 @@ def find_pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """
     from license_expression import ExpressionError
 
-    spdx = _load_spdx()
+    spdx = load_spdx()
     pages = {}
     for each in licences:
         try:
@@ -51,13 +51,6 @@ def find_pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
         for key in keys:
             pages[key] = f"https://spdx.org/licenses/{key}.html" if key in spdx.known_symbols else each["path"]
     return dict(sorted(pages.items()))
-
-
-@cache
-def _load_spdx() -> Any:
-    from license_expression import get_spdx_licensing  # parses all SPDX licences each time
-
-    return get_spdx_licensing()
 
 
 def find_copies(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -22,7 +22,16 @@ from ...upstream.http import Failure, Patience, require_https
 from ..bundle.folder import Bundle
 from ..differences import EXTRA, compare_with_bundle, format_differences
 from ..record import NEXT, Release, RemoteFile
-from .errors import Conflict, explain, explain_forbidden, find_cause, find_retry_after, find_status, may_pass
+from .errors import (
+    Conflict,
+    explain,
+    explain_forbidden,
+    find_cause,
+    find_retry_after,
+    find_status,
+    hide_token,
+    may_pass,
+)
 
 if TYPE_CHECKING:
     import tenacity
@@ -100,7 +109,7 @@ class Hub:
             for each in self.api.list_repo_tree(self.repo, repo_type=DATASET, revision=revision, recursive=True):
                 if isinstance(each, RepoFile) and each.path != ATTRIBUTES:
                     large = each.lfs
-                    files[each.path] = (
+                    files[hide_token(each.path)] = (
                         RemoteFile(large.size, "sha256", large.sha256)
                         if large
                         else RemoteFile(each.size, "git_blob", each.blob_id)
@@ -112,11 +121,11 @@ class Hub:
     def list_tags(self) -> dict[str, str]:
         """Return the commit of every tag."""
         refs = self.ask(self.api.list_repo_refs, self.repo, repo_type=DATASET)
-        return {each.name: each.target_commit for each in refs.tags}
+        return {hide_token(each.name): hide_token(each.target_commit) for each in refs.tags}
 
     def find_head(self, revision: str) -> str:
         """Return the newest commit of a branch or pull request."""
-        return str(self.ask(self.api.repo_info, self.repo, repo_type=DATASET, revision=revision).sha)
+        return hide_token(str(self.ask(self.api.repo_info, self.repo, repo_type=DATASET, revision=revision).sha))
 
     def find_pull_request(self, version: str) -> str:
         """Return the open pull request of a release as refs/pr/<number>, or nothing."""
@@ -152,8 +161,7 @@ class Hub:
 
     def prepare(self, private: bool, pull: bool) -> bool:
         """Check the token, and create the repo if it does not exist; return whether it is private."""
-        me = self.ask(self.api.whoami)
-        if (me.get("auth") or {}).get("accessToken", {}).get("role") == "read":
+        if self.ask(self._find_role) == "read":
             raise explain_forbidden(self.repo, "the role of the token is read")
         is_private = self.is_private()
         if is_private is None:
@@ -174,6 +182,11 @@ class Hub:
                 next=f"make it private at {self.make_url(MAIN).removesuffix('/tree/main')}/settings, or omit --private",
             )
         return is_private
+
+    def _find_role(self) -> str:
+        """Return the role of the token: "read", "write" or "fineGrained"; empty if the Hub does not say."""
+        auth = self.api.whoami().get("auth") or {}
+        return str((auth.get("accessToken") or {}).get("role", ""))
 
     def commit_bundle(self, bundle: Bundle, pull: bool) -> tuple[str, str]:
         """Commit what differs until the repo has the bundle; return the revision and its commit.
@@ -249,7 +262,7 @@ class Hub:
             if not may_pass(error):
                 raise explain(error, self.repo, self.api.endpoint) from None
             return error
-        self.say(f"{done.pr_url or revision}: commit {done.oid}")
+        self.say(hide_token(f"{done.pr_url or revision}: commit {done.oid}"))
         return None
 
     def _require_ours(self, remote: dict[str, RemoteFile], differences: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
@@ -30,7 +31,7 @@ from ...upstream.http import (
     translate_error,
 )
 from ..bundle.folder import BundleFile
-from ..record import NEXT, RemoteFile
+from ..record import NEXT, RemoteFile, mask
 
 if TYPE_CHECKING:
     import requests
@@ -110,7 +111,8 @@ class Invenio:
     """One server and one token.
 
     url        of the server, without /api: https, or http on this machine
-    token      empty to read only what is public; sent in one header, and nowhere else
+    token      empty to read only what is public; sent in one header, and nowhere else. Whatever the server answers is
+               masked before anything else reads it, as a server may repeat the token
     variable   the environment variable that holds the token, for messages
     """
 
@@ -124,9 +126,9 @@ class Invenio:
         try:
             require_https(self.url)
             if "@" in urlsplit(self.url).netloc:
-                raise Failure("refused: the URL contains a user or password")
+                raise Failure("contains a user or password")
         except Failure as failed:
-            raise BadUse(self.host, str(failed), expected="https://...") from None
+            raise BadUse(self.host or "the server", f"the URL is refused: {failed}", expected="https://...") from None
 
     @property
     def host(self) -> str:
@@ -163,7 +165,8 @@ class Invenio:
             raise self._explain(refused) from None
         except Failure as failed:
             tries = f"; gave up after {self.patience.tries} tries" if isinstance(failed, TemporaryFailure) else ""
-            raise BadUse(self.host, "the request failed", reason=f"{failed}{tries}", next=NEXT) from None
+            reason = mask(f"{failed}{tries}", self.token)
+            raise BadUse(self.host, "the request failed", reason=reason, next=NEXT) from None
 
     def call(self, method: str, path: str, json: Any = None, body: Body | None = None) -> Any:
         """Send one request to `<url>/api<path>`; return the JSON of the answer, or None for no content.
@@ -247,24 +250,24 @@ class Invenio:
         return url
 
     def _read_answer(self, response: requests.Response) -> Any:
-        status = response.status_code
+        status, headline = response.status_code, mask(format_status(response), self.token)
         if status == 429:
-            raise _Limited(format_status(response), parse_retry_after(response))
+            raise _Limited(headline, parse_retry_after(response))
         if status == 408 or status >= 500:
-            raise TemporaryFailure(format_status(response), parse_retry_after(response))
+            raise TemporaryFailure(headline, parse_retry_after(response))
         if status == 204:
             return None
         try:
-            answer = response.json()
-        except ValueError:
+            answer = loads(mask(response.content.decode(), self.token))
+        except (ValueError, RecursionError):
             if status < 400:
-                raise TemporaryFailure(f"{format_status(response)}, and the answer is not JSON") from None
+                raise TemporaryFailure(f"{headline}, and the answer is not JSON") from None
             answer = {}
         errors = answer.get("errors") if isinstance(answer, dict) else None
         fields = [f"{name}: {text}".removeprefix(": ") for name, text in _list_errors(errors)]
         if status >= 400:
             said = str(answer.get("message") or "")[:300] if isinstance(answer, dict) else ""
-            raise Refused(status, f"{format_status(response)}: {said}".removesuffix(": "), "\n".join(fields), answer)
+            raise Refused(status, f"{headline}: {said}".removesuffix(": "), "\n".join(fields), answer)
         if any(name != "files.enabled" for name, _ in _list_errors(errors)):
             raise Refused(status, "the answer lists errors", "\n".join(fields), answer)
         return answer
@@ -289,7 +292,7 @@ class Invenio:
     def _say_why(self, state: tenacity.RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
-        self.say(f"{self.host}: {why}; again in {pause:.0f} s")
+        self.say(mask(f"{self.host}: {why}; again in {pause:.0f} s", self.token))
 
     def _explain(self, refused: Refused) -> Problem:
         from ..limits import GB, ZENODO_BYTES, ZENODO_FILES
