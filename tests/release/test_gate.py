@@ -42,7 +42,23 @@ SECRETS = {
     "Private Key": "-----BEGIN " + "RSA PRIVATE KEY-----",
     "Basic Auth Credentials": "https://jo:" + "pass" + "@example.org/",
     "JSON Web Token": "eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+    "Bearer token": "Authorization: " + "Bearer 0123abcd4567",
+    "Password": "pass" + "word=hunter22",
 }
+# What points to a person, their account or their machine.
+PERSONAL = {
+    "e-mail addresses": (
+        "jörg@exämple.org", "用户@例子.公司", "jo@xn--exmple-cua.org", "jo (at) example.org", "jo[at]example[dot]org",
+        "JO <AT> EXAMPLE.ORG", "o'neill@example.org",
+    ),
+    "phone numbers": (
+        "+49 30 1234567", "+1 (555) 234-5678", "+3120/5989898", "555-234-5678", "(555) 234-5678", "Tel.: 030 1234567",
+    ),
+    "bank accounts": ("DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "NL91ABNA0417164300"),
+    "home folders": (
+        "/home/jo/traces", "file:///home/jo/x", "/Users/jo", r"C:\Users\jo", r"C:\\Users\\jo\\x", "/root/x.csv",
+    ),
+}  # fmt: skip
 
 
 def check(release: Release, cache: Path) -> gate.Report:
@@ -281,11 +297,24 @@ def test_secrets_are_found_and_named_but_not_shown(kind: str) -> None:
         "| 0.06 | 26.0.1 | 10.20250828 | 1.2.3.4.5 | 300.1.1.1 | 12:34:56 |",
         "http://127.0.0.1:8000/ and ::1",
         "std::vector, a:b:c, @tag, foo@bar",
+        "pip install a@1.2.3, arrived at noon (at 5 req/s), #@!.?, a@b.c/d",
+        "2024-05-12 00:00:00+00:00, UTC+8, 1.5e+10, 3.7e+1234567, 512-123-4567, +12, 10-234-5678-9",
+        "DE89 3704 0044 0532 0130 01, XX12ABCD12345678, AB12CD34EF56AB12CD34EF56",
+        "https://example.org/home/page, src/home/x, ~/upstream, /homepage, /root",
+        "password=<password>, password: ***, token=$TOKEN, 'password': {password}, output_tokens = 512, bearer of news",
         "",
     ],
 )
 def test_ids_hashes_versions_and_times_are_not_sensitive(harmless: str) -> None:
     assert not any(find_matches(harmless).values())
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in PERSONAL.items() for value in values])
+def test_what_points_to_a_person_is_found_and_masked(kind: str, value: str) -> None:
+    for text in (value, f"x {value} y", f"'{value}'", f"see {value}."):
+        assert find_matches(text)[kind] == [text]
+        described = {name: found for name, _, found in sensitive.find_sensitive(pa.array([text]))}[kind]
+        assert value not in described[0] and "characters)" in described[0]
 
 
 TEXTS = ["{}", "from {} to", "[{}]:80", "ip={};", "at {}. Then", "{}: hello", "ip:{}", "127.0.0.1 {}", "::1,{}"]
@@ -300,6 +329,15 @@ def test_every_ip_address_is_found(address: object, text: str) -> None:
 
 @given(st.emails(domains=st.sampled_from(["example.org", "a-b.example.co"])).filter(lambda each: each.isascii()))
 def test_every_plain_email_address_is_found(address: str) -> None:
+    assert find_matches(f"<{address}>")["e-mail addresses"] == [f"<{address}>"]
+
+
+LETTERS = st.text(st.characters(categories=["Ll", "Lo"]), min_size=2, max_size=8)
+
+
+@given(LETTERS, LETTERS, LETTERS)
+def test_every_email_address_of_any_script_is_found(who: str, domain: str, top: str) -> None:
+    address = f"{who}@{domain}.{top}"
     assert find_matches(f"<{address}>")["e-mail addresses"] == [f"<{address}>"]
 
 

@@ -85,7 +85,7 @@ def check(
 
     Raises BadUse if a recipe or the lock can't be read, or a library of the extra `release` is not installed.
     """
-    for package in ("detect_secrets", "mlcroissant", "rocrate"):
+    for package in ("detect_secrets", "mlcroissant", "rocrate", "stdnum"):
         require(package, "release", "a release")
     contents = Contents(archive, select(archive), organisation)
     results = {"release": show("release", _check_release(contents))}
