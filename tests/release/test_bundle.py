@@ -234,7 +234,7 @@ def test_the_crate_lists_every_file_and_every_reference_resolves(bundle: Bundle)
     assert crate.root_dataset["publisher"]["url"] == bundle.package["homepage"]
     assert crate.root_dataset["version"] == __version__ and str(crate.version) == "1.1"
     assert crate.root_dataset["datePublished"] == bundle.citation["date-released"]
-    assert [each["name"] for each in crate.root_dataset["author"]] == ["Jo Doe", "The LLM Trace Archive authors"]
+    assert [each["name"] for each in crate.root_dataset["author"]] == ["Ada Lovelace", "Analytical Engine Society"]
     files = {each.id for each in crate.get_entities() if each.type == "File"}
     assert files == {each.path for each in bundle.files} - {"ro-crate-metadata.json"}
     graph = {each["@id"]: each for each in read(bundle, "ro-crate-metadata.json")["@graph"]}
@@ -455,6 +455,8 @@ def test_real_traces_are_bundled_and_read_by_mlcroissant(archive: Archive, mirro
     changelog = clone / "CHANGELOG.md"
     date = yaml.safe_load((clone / "CITATION.cff").read_text())["date-released"]
     changelog.write_text(changelog.read_text().replace("(unreleased)", f"({date})", 1))
+    citation = clone / "CITATION.cff"
+    citation.write_text(citation.read_text().replace("The LLM Trace Archive authors", "Analytical Engine Society"))
     git("commit", "--quiet", "--all", "--allow-empty", "--message", "Release", cwd=clone)
     git("tag", "--force", __version__, cwd=clone)
     locked = Archive(clone).locked

@@ -27,7 +27,7 @@ from llm_trace_archive.release.gate import sensitive
 from support.command import run_here
 from support.golden import assert_golden
 from support.programs import ROOT, git
-from support.releases import LEFT_OUT, RELEASED, Release, releasable
+from support.releases import DATE, LEFT_OUT, RELEASED, Release, releasable
 
 # In pieces, so that no scanner of this repository takes them for real.
 SECRETS = {
@@ -149,6 +149,26 @@ def remove_git(release: Release) -> None:
     (release.root / "data").rename(release.root.parent / "data")
 
 
+def move_to_the_future(release: Release) -> None:
+    for name in ("CITATION.cff", "CHANGELOG.md"):
+        path = release.root / name
+        path.write_text(path.read_text().replace(DATE, "2999-01-01"))
+    release.commit()
+
+
+def fill_in_later(release: Release) -> None:
+    path = release.root / "CITATION.cff"
+    text = path.read_text().replace("Analytical Engine Society", "The LLM Trace Archive authors")
+    path.write_text(text.replace("Lovelace", "Doe").replace("0000-0001-2345-6789", "0000-0002-1825-0097"))
+    release.commit()
+
+
+def name_one_licence(release: Release) -> None:
+    path = release.root / "CITATION.cff"
+    path.write_text(re.sub(r"license:\n(  - .*\n)+", "license: MIT\n", path.read_text()))
+    release.commit()
+
+
 def add_sensitive_texts(release: Release) -> None:
     with (release.root / "LICENSE.txt").open("a") as stream:
         stream.write(f"Ask jo.doe@example.org, or log in at 10.1.2.3 with {SECRETS['Hugging Face token']}.\n")
@@ -162,6 +182,9 @@ FAULTS: dict[str, Callable[[Release], None]] = {
     "wrong-tag": rename_tag,
     "tag-on-earlier-commit": commit_after_tag,
     "changelog-unreleased": remove_date,
+    "date-in-the-future": move_to_the_future,
+    "authors-to-fill-in": fill_in_later,
+    "one-licence-of-several": name_one_licence,
     "versions-differ": change_versions,
     "files-missing": remove_files,
     "licence-text-missing": remove_licence_text,
@@ -206,6 +229,37 @@ def test_columns_with_sensitive_values_are_findings(tmp_path: Path) -> None:
 def test_a_licence_that_spdx_does_not_list_is_a_finding(tmp_path: Path) -> None:
     report = check(releasable(tmp_path, rows=10, spdx="CC BY 4.0"), tmp_path / "cache")
     assert_golden("release/unknown-licence", list_findings(report))
+
+
+LICENCES = {
+    "CC-BY-NC-ND-4.0": "not by CC-BY-NC-ND-4.0",
+    "LicenseRef-Ours": "not by LicenseRef-Ours",
+    "GPL-3.0-only AND MIT": "not by GPL-3.0-only",
+    "MIT": "copyright notice that MIT requires",
+    "BSD-3-Clause": "copyright notice that BSD-3-Clause requires",
+}
+
+
+@pytest.mark.parametrize("spdx", LICENCES)
+def test_a_licence_needs_a_reason_or_a_notice_that_it_does_not_give_itself(tmp_path: Path, spdx: str) -> None:
+    release = releasable(tmp_path, rows=10, spdx=spdx)
+    found = list_findings(check(release, tmp_path / "cache"), "demo/few")
+    assert LICENCES[spdx] in found and "recipes/demo.toml" in found
+
+
+def test_the_recipe_gives_the_reason_and_the_notice(tmp_path: Path) -> None:
+    given = 'reason = "The authors allow it."\ncopyright = ["Copyright (c) 1843 A. A. L."]'
+    release = releasable(tmp_path, rows=10, spdx="LicenseRef-Ours AND MIT", licence=given)
+    citation = release.root / "CITATION.cff"
+    citation.write_text(citation.read_text().replace("  - LicenseRef-Ours AND MIT\n", ""))
+    release.commit()
+    report = check(release, tmp_path / "cache")
+    assert list_findings(report) == ""
+    texts = report.contents.texts
+    assert "The authors allow it." in texts["NOTICE"]
+    for path in ("NOTICE", "LICENSES/MIT.txt"):
+        assert "Copyright (c) 1843 A. A. L." in texts[path]
+    assert "<year>" not in texts["LICENSES/MIT.txt"]
 
 
 def test_an_unavailable_upstream_is_a_finding(original: Release, tmp_path: Path) -> None:
@@ -402,7 +456,7 @@ def test_addresses_that_authors_publish_are_allowed_in_the_citation_only(archive
     ("licence", "pages"),
     [
         ("MIT", ["https://spdx.org/licenses/MIT.html"]),
-        ("MIT AND CC-BY-NC-4.0", [f"https://spdx.org/licenses/{key}.html" for key in ("CC-BY-NC-4.0", "MIT")]),
+        ("MIT AND CC-BY-NC-4.0", [f"https://spdx.org/licenses/{key}.html" for key in ("MIT", "CC-BY-NC-4.0")]),
         ("MIT AND", []),
         ("LicenseRef-Ours OR MIT", ["https://example.org/terms", "https://spdx.org/licenses/MIT.html"]),
     ],

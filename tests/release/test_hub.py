@@ -108,11 +108,12 @@ def test_the_next_release_sends_what_changed_and_deletes_what_is_gone(hub: FakeH
     out = publish(hub, second)
     assert_released(hub, hub.repos[NAME], first, second)
     changed = {"data/demo/few.parquet", "datapackage.json", "CITATION.cff", "README.md", "SHA256SUMS"}
+    changed |= {"recipes/demo.toml", "release-report.json"}
     sizes = {each.path: each.bytes for each in second.files}
     assert hub.sent["lfs"] == sizes["data/demo/few.parquet"]
     assert sum(hub.sent.values()) == sum(sizes[path] for path in changed)
-    assert "5 files to send" in out
-    assert "1 to delete, 2 unchanged" in out
+    assert "7 files to send" in out
+    assert "1 to delete, 5 unchanged" in out
     # The earlier one is still there, and releasing it again does not restore it on main.
     assert "nothing to do" in publish(hub, first)
     assert_released(hub, hub.repos[NAME], first, second)
@@ -171,10 +172,11 @@ def test_a_token_that_the_hub_repeats_is_masked(hub: FakeHub, tmp_path: Path, ro
 
 
 def release_and_change_bundle(hub: FakeHub, bundle: Bundle) -> None:
-    publish(hub, bundle)
+    (bundle.root / "OLD.txt").write_text("Old.\n")
+    publish(hub, summed(bundle.root))
     (bundle.root / "README.md").write_text("---\nlicense: mit\n---\n# Other\n")
-    (bundle.root / "LICENSE.txt").unlink()
-    (bundle.root / "NOTICE").write_text("New.\n")
+    (bundle.root / "OLD.txt").unlink()
+    (bundle.root / "NEW.txt").write_text("New.\n")
     summed(bundle.root)
 
 

@@ -96,7 +96,9 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
         return
     yield _result(CITATION, VALID, _json_schema(archive, "citation", cff), CITATION_STANDARD)
     keys = cff if isinstance(cff, dict) else {}
-    yield _result(f"licence of {CITATION}", VALID, _spdx(str(keys.get("license"))), SPDX)
+    licences = keys.get("license")
+    for each in licences if isinstance(licences, list) else [licences]:
+        yield _result(f"licence of {CITATION}", VALID, _spdx(str(each)), SPDX)
     yield _result(f"version of {CITATION}", __version__, str(keys.get("version")), "the version of llm-trace-archive")
     if lock:
         yield _result(f"version of {LOCK}", __version__, str(lock.get("version")), "the version of llm-trace-archive")

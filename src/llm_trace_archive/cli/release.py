@@ -83,12 +83,20 @@ def _require_online() -> None:
 
 
 def _find_archive(context: typer.Context, bundle: Bundle) -> Archive | None:
-    """Return the archive to record a release in, if there is one. The bundle itself is not."""
+    """Return the archive that the bundle was made from, to record a release in, or None outside of one.
+
+    The bundle itself is none. Raises BadUse unless the tag of its version is at the bundle's commit.
+    """
+    from ..release.bundle.verify import require_tag
+
     try:
         archive = archive_of(context)
     except BadUse:
         return None
-    return None if archive.root == bundle.root.resolve() else archive
+    if archive.root == bundle.root.resolve():
+        return None
+    require_tag(bundle, archive)
+    return archive
 
 
 def _record(archive: Archive | None, bundle: Bundle, release: Release) -> None:
@@ -126,10 +134,11 @@ def huggingface(
 
     _require_online()
     bundle = Bundle.open(folder)
+    archive = _find_archive(context, bundle)
     released = hub.release(bundle, repo, private=private, pull=pr, say=typer.echo)
     typer.echo(released.url)
     if not private:
-        _record(_find_archive(context, bundle), bundle, released)
+        _record(archive, bundle, released)
 
 
 @app.command()
@@ -162,6 +171,12 @@ def zenodo(
     _require_online()
     bundle = Bundle.open(folder)
     archive = _find_archive(context, bundle)
+    if publish and not sandbox and archive is None:
+        raise BadUse(
+            str(Path.cwd()),
+            "is not in a clone of the archive, so the bundle can't be compared with its tag",
+            next="cd into the clone, then run the same command again",
+        )
     concept = "" if sandbox or archive is None else find_place(archive, "zenodo")
     client = zenodo.make_client(sandbox, typer.echo)
     with Progress() as progress:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from . import notice
-from .croissant import format_citation
+from .citation import format_citation
 
 NAME = "ro-crate-metadata.json"
 MEDIA_TYPES = {

@@ -54,7 +54,8 @@ TOKENS = {
     "API key (sk-...)": r"\bsk-[A-Za-z0-9_-]{32,}",
     "Bearer token": r"(?i:\bbearer[ :]+)[A-Za-z0-9._~+/-]{12,}",
     # `password=...`; a placeholder such as <password>, ***, $PASSWORD or {password} is none.
-    "Password": r"(?i:(?:\b|_)(?:password|passwd|passphrase|pwd|(?:api|secret)[_-]?key|client[_-]?secret|(?:access|auth)[_-]?token)[\"']?"
+    "Password": r"(?i:(?:\b|_)(?:password|passwd|passphrase|pwd|(?:api|secret)[_-]?key|client[_-]?secret"
+    r"|(?:access|auth)[_-]?token)[\"']?"
     r" ?[:=] ?[\"']?[^\s\"'<>*${}\[\](),;|]{4,})",
 }
 
@@ -153,15 +154,30 @@ def mask_value(value: str) -> str:
     return f"{value[:4]}... ({len(value)} characters)"
 
 
-def check_text(path: str, text: str, allowed: Collection[str] = ()) -> Iterator[Result]:
-    """Check the lines of a text file: one result per kind. `allowed` are e-mail addresses that may be public."""
-    for each in allowed:
-        text = text.replace(each, "")
-    lines = pa.array(text.splitlines(), pa.string())
-    for kind, mask, descriptions in find_sensitive(lines):
-        numbers = pc.indices_nonzero(mask).to_pylist()
-        found = "; ".join(f"line {n + 1}: {match}" for n, match in zip(numbers, descriptions, strict=True)) or NONE
-        yield Result("sensitive", f"{kind} in {path}", NONE, 0, found[:300], SOURCE)
+def check_texts(texts: Mapping[str, str], allowed: Mapping[str, Collection[str]] | None = None) -> Iterator[Result]:
+    """Check the lines of text files, given by path: one result per file and kind.
+
+    allowed  e-mail addresses that may be public in a file, by its path
+    """
+    places: list[tuple[str, int]] = []
+    lines: list[str] = []
+    for path, text in texts.items():
+        for each in (allowed or {}).get(path, ()):
+            text = text.replace(each, "")
+        of_file = text.splitlines()
+        places += [(path, number) for number in range(1, len(of_file) + 1)]
+        lines += of_file
+    found: dict[tuple[str, str], list[str]] = {}
+    kinds = []
+    for kind, mask, descriptions in find_sensitive(pa.array(lines, pa.string())):  # at once: the patterns are large
+        kinds.append(kind)
+        for index, described in zip(pc.indices_nonzero(mask).to_pylist(), descriptions, strict=True):
+            path, number = places[index]
+            found.setdefault((path, kind), []).append(f"line {number}: {described}")
+    for path in texts:
+        for kind in kinds:
+            text = "; ".join(found.get((path, kind), ())) or NONE
+            yield Result("sensitive", f"{kind} in {path}", NONE, 0, text[:300], SOURCE)
 
 
 def check_columns(table: Table, schema: Mapping[str, Any]) -> Iterator[Result]:

@@ -20,6 +20,7 @@ from ...core.archive import SUMS
 from ...core.errors import BadUse, Problem
 from ...upstream.http import Failure, Patience, require_https
 from ..bundle.folder import Bundle
+from ..bundle.verify import require_gated
 from ..differences import EXTRA, compare_with_bundle, format_differences
 from ..record import NEXT, Release, RemoteFile
 from .errors import (
@@ -301,9 +302,11 @@ def release(
 
     repo  OWNER/NAME; empty for the one in the bundle's own URLs
 
-    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: this version is tagged with
-    different files, someone else changes the branch during the release, the server keeps failing.
+    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: the bundle is not what the gate
+    passed, this version is tagged with different files, someone else changes the branch during the release, the server
+    keeps failing.
     """
+    require_gated(bundle)
     repo = repo or find_repo(bundle) or REPO
     if any(each.path == ATTRIBUTES for each in bundle.files):
         raise BadUse(

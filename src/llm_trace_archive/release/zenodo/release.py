@@ -19,6 +19,7 @@ from ...core.errors import BadUse, Problem
 from ...core.settings import cache_folder
 from ...upstream.http import Patience
 from ..bundle.folder import Bundle
+from ..bundle.verify import require_gated
 from ..differences import compare_with_bundle, format_differences
 from ..record import NEXT, Release, RemoteFile
 from .deposit import Progress, require_files, send_files
@@ -73,9 +74,10 @@ def release(
               user's records
     progress  called as (path, bytes sent, bytes in all)
 
-    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: this version is published with
-    different files, the metadata has errors, the server keeps failing.
+    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: the bundle is not what the gate
+    passed, this version is published with different files, the metadata has errors, the server keeps failing.
     """
+    require_gated(bundle)
     _require_names(bundle)
     try:
         with _only_run(invenio):
