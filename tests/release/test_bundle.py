@@ -33,7 +33,9 @@ from llm_trace_archive.release.content.croissant import describe_tables
 from llm_trace_archive.release.gate import check as gate
 from support.bundles import summed, tiny_bundle
 from support.command import run_here
+from support.fake_hub import fake_hub
 from support.golden import assert_golden
+from support.hub_runs import environment, release_quickly
 from support.programs import BIN, git, llm_traces
 from support.releases import LEFT_OUT, RELEASED, Release
 
@@ -222,6 +224,38 @@ def test_croissant_reads_nulls_lists_and_numbers_of_every_type(tmp_path: Path) -
     description = describe_tables(package, {"s": {"fields": fields, "primaryKey": ["request_id"]}}, {})
     (tmp_path / "croissant.json").write_text(json.dumps(description))
     assert records(tmp_path, "t") == pa.table(columns).to_pylist()
+
+
+# -- its README -------------------------------------------------------------------------------------------------------
+
+# Runs each Python block of the README in a namespace of its own.
+RUN_PYTHON = r"""
+import pathlib, re
+for block in re.findall(r"```python\n(.*?)```", pathlib.Path("README.md").read_text(), re.DOTALL):
+    exec(compile(block, "README.md", "exec"), {})
+    print("ran", len(block.splitlines()), "lines")
+"""
+
+
+def test_every_line_of_code_in_the_readme_runs_in_its_own_folder_with_stock_packages(
+    report: gate.Report, tmp_path: Path
+) -> None:
+    root = tmp_path / "any name"
+    with fake_hub(tmp_path / "hub") as hub:
+        hub.organisations = ("llm-trace-archive",)
+        packed = pack.pack(report, root)
+        assert packed
+        release_quickly(hub, packed, repo="llm-trace-archive/llm-trace-archive")
+        text = (root / "README.md").read_text()
+        more = {"FRICTIONLESS_ARROW": "off", "HF_DATASETS_CACHE": str(tmp_path / "cache"), "PYTHONWARNINGS": "ignore"}
+        means = environment(hub, **more)
+        blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+        assert [kind for kind, _ in blocks] == ["sh", "python", "python", "python"]
+        for command in (["bash", "-eu", "-c", blocks[0][1]], ["python", "-c", RUN_PYTHON]):
+            done = subprocess.run(command, cwd=root, env=means, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("ran ") == 3
+    assert content(root) == content(packed.root) and Bundle.open(root)
 
 
 # -- RO-Crate ---------------------------------------------------------------------------------------------------------

@@ -29,10 +29,12 @@ frictionless validate datapackage.json     # pip install frictionless
 ```
 
 ```python
+import os
 from datasets import load_dataset
 
-load_dataset(".")  # the canonical columns of all traces
-load_dataset(".", "{config}")  # all columns of one trace, one split per workload
+here = os.getcwd()  # datasets takes the name of a folder, not "."
+load_dataset(here)  # the canonical columns of all traces
+load_dataset(here, "{config}")  # all columns of one trace, one split per workload
 ```
 
 From the Hub, at this version:
