@@ -43,6 +43,7 @@ def test_only_mapped_and_identity_columns_have_a_source(archive: Archive) -> Non
         alike = [each for each in archive.recipe(workload.trace).workloads if each.table == workload.table]
         files = [file for each in alike for file in each.files]
         mapped = {name for file in files for rule in file.rules for name in (rule.column, rule.rest) if name}
+        mapped |= {rule.offset for file in files for rule in file.rules if rule.offset}
         mapped |= {name for file in files for name in file.named}
         identity = {"trace", "workload", *(["request_id"] if workload.is_requests else [])}
         identity |= {column.name for column in kind.columns if column.is_row}
@@ -115,14 +116,14 @@ def test_filtered_kavier_files_are_the_published_figures(archive: Archive, mirro
     }.items():
         path = mirror / "kavier" / f"filtered_{kind}.csv"
         workload = archive.recipe("kavier").workload(kind)
-        told: dict[str, dict[str, float]] = {}
+        published: dict[str, dict[str, float]] = {}
         for figure in workload.published:
-            told.setdefault(figure.get("column", figure["figure"]), {}).update(figure["value"])
+            published.setdefault(figure.get("column", figure["figure"]), {}).update(figure["value"])
         for line in path.read_text().splitlines()[1:]:
             cells = line.split(",")[1 if kind == "prefill" else 0 :]
             for column, cell in zip(columns, cells[1:], strict=True):
                 value = float(cell) * (1e6 if column == "latency_us" else 1)
-                assert told[column][cells[0]] == pytest.approx(value), (kind, column, cells[0])
+                assert published[column][cells[0]] == pytest.approx(value), (kind, column, cells[0])
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         assert any(sha256 in figure["source"] for figure in workload.published)
 
