@@ -34,6 +34,7 @@ base = "https://example.org/"
 spdx = "CC-BY-4.0"
 redistribute = true
 source = "https://example.org/licence"
+copyright = ["Copyright (c) 1843 A. A. L."]
 [properties]
 arrivals = "measured"
 [columns]

@@ -17,6 +17,7 @@ from llm_trace_archive.upstream.sources import Sources
 from support.programs import ROOT, git
 
 DATE = "2025-11-21"
+DOI = "10.5281/zenodo.42"
 RECIPE = """
 name = "{name}"
 title = "{title}"
@@ -88,6 +89,11 @@ license:
   - {spdx}
   - MIT
 repository-code: https://github.com/llm-trace-archive/llm-trace-archive
+doi: {doi}
+identifiers:
+  - type: doi
+    value: {doi}
+    description: The DOI of version {version}.
 keywords:
   - LLM serving
 """
@@ -182,7 +188,7 @@ def releasable(
             )
         (root / "recipes" / f"{trace}.toml").write_text(recipe)
     _add_blocks(root, mirror / "blocks")
-    (root / "CITATION.cff").write_text(CITATION.format(version=__version__, date=DATE, spdx=spdx))
+    (root / "CITATION.cff").write_text(CITATION.format(version=__version__, date=DATE, doi=DOI, spdx=spdx))
     (root / "CHANGELOG.md").write_text(CHANGELOG.format(version=__version__, date=DATE))
     (root / "README.md").write_text(README)
     git("init", "--quiet", cwd=root)

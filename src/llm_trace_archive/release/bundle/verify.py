@@ -90,6 +90,9 @@ def _check_texts(bundle: Bundle) -> Iterator[Result]:
     for path in (each.path for each in bundle.files if each.path not in tables):
         try:
             texts[path] = (bundle.root / path).read_text(encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise BadUse(str(bundle.root / path), reason, next=f"{NEXT}, or run the same command again") from None
         except UnicodeDecodeError:
             yield Result("content", path, "a text, or a table in datapackage.json", 0, "neither", LOCK)
     yield from check_texts(texts, {CITATION: list_public_addresses(bundle.citation)})

@@ -21,20 +21,20 @@ SAMPLE_ORCIDS = ("0000-0002-1825-0097", "0000-0000-0000-0000")  # ORCID's own ex
 
 def find_doi(citation: Mapping[str, Any], version: str) -> str:
     """Return the DOI of a version, or nothing."""
-    return _find(citation, OF_VERSION.format(version))
+    wanted = OF_VERSION.format(version)
+    return next((doi for doi, description in find_dois(citation).items() if description == wanted), "")
 
 
 def find_concept_doi(citation: Mapping[str, Any]) -> str:
     """Return the DOI of all versions, or nothing."""
-    return _find(citation, OF_CONCEPT)
+    return next((doi for doi, description in find_dois(citation).items() if description == OF_CONCEPT), "")
 
 
-def _find(citation: Mapping[str, Any], description: str) -> str:
+def find_dois(citation: Mapping[str, Any]) -> dict[str, str]:
+    """Return the description of each DOI in `identifiers`, by DOI."""
     identifiers = citation.get("identifiers")
-    for each in identifiers if isinstance(identifiers, list) else ():
-        if isinstance(each, dict) and each.get("type") == "doi" and each.get("description") == description:
-            return str(each.get("value", ""))
-    return ""
+    dois = [each for each in identifiers if isinstance(each, dict)] if isinstance(identifiers, list) else []
+    return {str(each.get("value")): str(each.get("description", "")) for each in dois if each.get("type") == "doi"}
 
 
 def name_doi(citation: Mapping[str, Any], version: str, doi: str, concept_doi: str) -> dict[str, Any]:

@@ -123,10 +123,11 @@ class Contents:
     def _compose_texts(self, copied: Iterable[str]) -> dict[str, str]:
         schemas = {each.schema_path: self.archive.schema(each) for each in self.selection.released}
         parts = [*copied, LOCK, NOTICE, README, croissant.NAME, *LAST]
+        readme = compose_readme(self.package, self.repository, self.citation)
         return {
             LOCK: _format_json(self.package),
             NOTICE: compose_notice(self.archive, self.selection, self.package),
-            README: describe.with_card(self.archive, self.package, compose_readme(self.package, self.repository)),
+            README: describe.with_card(self.archive, self.package, readme),
             croissant.NAME: _format_json(croissant.describe_tables(self.package, schemas, self.citation)),
             crate.NAME: _format_json(crate.describe_files(self.package, self.citation, parts)),
         }

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from . import notice
-from .citation import format_citation, format_name
+from .citation import find_doi, format_citation, format_name
 
 NAME = "croissant.json"
 
@@ -44,7 +44,8 @@ def describe_tables(
         record_sets=[_describe_records(each, schemas[each["schema"]]) for each in package["resources"]],
     )
     description: dict[str, Any] = json.loads(json.dumps(metadata.to_json(), default=str))
-    return description
+    doi = find_doi(citation, package["version"])
+    return description | ({"identifier": f"https://doi.org/{doi}"} if doi else {})  # the library lacks it
 
 
 def find_faults(description: Mapping[str, Any]) -> list[str]:

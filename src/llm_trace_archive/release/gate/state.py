@@ -10,7 +10,7 @@ from pathlib import Path
 from ...checks.result import Result
 from ...core.archive import CITATION, LOCK
 from ...core.git import Git
-from ..content.citation import find_placeholder, list_licences, read_licences
+from ..content.citation import OF_VERSION, find_dois, find_placeholder, list_licences, read_licences
 from ..content.contents import LICENCE, README, Contents
 
 CHANGELOG = "CHANGELOG.md"
@@ -53,6 +53,12 @@ def _check_citation(contents: Contents) -> Iterator[Result]:
     wrong = [text for each in authors if (text := find_placeholder(each, title))]
     found = REAL if authors and not wrong else f"placeholders: {', '.join(wrong)}" if wrong else "none"
     yield _result("authors", REAL, found, CITATION)
+    dois = find_dois(citation)
+    wanted = OF_VERSION.format(contents.version)
+    first = next(iter(dois.items()), ("", ""))
+    found = first[1] or "none: llm-traces release reserve"
+    yield _result("first DOI in identifiers", wanted, found, CITATION)
+    yield _result("doi", first[0] or "that of the version", str(citation.get("doi") or "none"), CITATION)
     licences = ", ".join(list_licences(contents.package["licenses"]))
     yield _result("licences of CITATION.cff", licences, ", ".join(read_licences(citation)) or "none", LOCK)
 

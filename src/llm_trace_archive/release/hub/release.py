@@ -22,7 +22,7 @@ from ...upstream.http import Failure, Patience, require_https
 from ..bundle.folder import Bundle
 from ..bundle.verify import require_gated
 from ..differences import EXTRA, compare_with_bundle, format_differences
-from ..record import NEXT, Release, RemoteFile
+from ..record import NEXT, Release, RemoteFile, require_newer
 from .errors import (
     Conflict,
     explain,
@@ -295,12 +295,14 @@ def release(
     *,
     private: bool = False,
     pull: bool = False,
+    older: bool = False,
     say: Callable[[str], None] = lambda line: None,
     patience: Patience = PATIENCE,
 ) -> Release:
     """Commit the bundle to a dataset repo and tag it; with `pull`, open a pull request, which gets no tag.
 
-    repo  OWNER/NAME; empty for the one in the bundle's own URLs
+    repo   OWNER/NAME; empty for the one in the bundle's own URLs
+    older  also release a version lower than the last
 
     Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: the bundle is not what the gate
     passed, this version is tagged with different files, someone else changes the branch during the release, the server
@@ -319,7 +321,8 @@ def release(
     version = bundle.version
     if find_repo(bundle) not in ("", repo):
         say(f"the URLs in the bundle name {find_repo(bundle)}, not {repo}")
-    if version in hub.list_tags():
+    tags = hub.list_tags()
+    if version in tags:
         differences = compare_with_bundle(bundle, hub.list_files(version))
         if differences:
             raise Problem(
@@ -330,6 +333,8 @@ def release(
             )
         say(f"{repo}: {version} is already released: nothing to do")
     else:
+        if not older:
+            require_newer(version, tags, repo)
         revision, head = hub.commit_bundle(bundle, pull)
         if pull:
             advice = "is merged: now" if revision == MAIN else "waits to be merged: then"

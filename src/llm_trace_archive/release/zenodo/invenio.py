@@ -32,6 +32,7 @@ from ...upstream.http import (
 )
 from ..bundle.folder import BundleFile
 from ..record import NEXT, RemoteFile, mask
+from .answers import Record, list_errors, read_files, read_page, read_record
 
 if TYPE_CHECKING:
     import requests
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 PATIENCE = Patience(tries=6, connect=30, read=120)
 RECORDS = {"Accept": "application/vnd.inveniordm.v1+json"}  # the documented one of Zenodo's two formats
 PAGE = 100  # records per page, Zenodo's maximum
+PAGES = 100
 REDIRECTS = 3
 SCOPES = "deposit:write and deposit:actions"
 
@@ -180,37 +182,46 @@ class Invenio:
         except _Limited as limited:
             raise Failure(f"{limited}; gave up after {self.patience.tries} tries") from None
 
-    def get(self, path: str) -> Any:
-        """Return what GET answers, or None if nothing is there."""
-        return self._call_or_none("GET", path)
-
-    def delete(self, path: str) -> None:
-        """Delete what is at a path, if anything."""
-        self._call_or_none("DELETE", path)
-
-    def _call_or_none(self, method: str, path: str) -> Any:
+    def read(self, kind: Callable[[Any], Answer], method: str, path: str, json: Any = None) -> Answer:
+        """Send one request by `call`, and return its answer as `kind` reads it. Raises Failure if that is not one."""
+        answer = self.call(method, path, json)
         try:
-            return self.call(method, path)
+            return kind(answer)
+        except Failure as failed:
+            raise Failure(f"{failed}: {method} {path}") from None
+
+    def look(self, kind: Callable[[Any], Answer], path: str) -> Answer | None:
+        """Return what is at a path as `kind` reads it, or None if nothing is there."""
+        try:
+            return self.read(kind, "GET", path)
         except Refused as refused:
             if refused.status not in (404, 410):
                 raise
             return None
 
-    def find(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    def delete(self, path: str) -> None:
+        """Delete what is at a path, if anything."""
+        try:
+            self.call("DELETE", path)
+        except Refused as refused:
+            if refused.status not in (404, 410):
+                raise
+
+    def find(self, path: str, query: Mapping[str, str]) -> list[Record]:
         """Return all records that a search finds, page by page."""
-        records: list[dict[str, Any]] = []
-        while True:
-            page = {**query, "size": str(PAGE), "page": str(len(records) // PAGE + 1)}
+        records: list[Record] = []
+        for number in range(1, PAGES + 1):
+            page = {**query, "size": str(PAGE), "page": str(number)}
             terms = "&".join(f"{name}={quote(value, safe='')}" for name, value in page.items())
-            hits = self.call("GET", f"{path}?{terms}")["hits"]
-            records += hits["hits"]
-            if not hits["hits"] or len(records) >= hits["total"]:
+            hits, total = self.read(read_page, "GET", f"{path}?{terms}")
+            records += map(read_record, hits)
+            if not hits or len(records) >= total:
                 return records
+        raise Failure(f"the search finds more than {PAGES * PAGE:,} records")
 
     def list_files(self, record: str) -> dict[str, RemoteFile | None]:
         """Return the files of /records/<id> or /records/<id>/draft by key; None for an incomplete file."""
-        entries = self.call("GET", f"{record}/files")["entries"]
-        return {each["key"]: read_entry(each) for each in entries}
+        return self.read(read_files, "GET", f"{record}/files")
 
     def _send(self, method: str, path: str, json: Any, body: Body | None) -> Any:
         import requests
@@ -238,13 +249,17 @@ class Invenio:
                     )
                 if not response.is_redirect:
                     return self._read_answer(response)
-                url = self._require_same_origin(urljoin(url, response.headers["Location"]))
+                url = self._require_same_origin(url, response.headers["Location"])
             raise Failure(f"more than {REDIRECTS} redirects")
         except (requests.RequestException, HTTPError) as error:
             raise translate_error(error, self.patience) from None
 
-    def _require_same_origin(self, url: str) -> str:
-        there, here = urlsplit(url), urlsplit(self.url)
+    def _require_same_origin(self, url: str, location: str) -> str:
+        try:
+            url = urljoin(url, location)
+            there, here = urlsplit(url), urlsplit(self.url)
+        except ValueError:
+            raise Failure("redirected to a malformed URL") from None
         if (there.scheme, there.netloc) != (here.scheme, here.netloc):
             raise Failure(f"redirected to {there.netloc.rpartition('@')[2]}, where the token must not go")
         return url
@@ -264,11 +279,11 @@ class Invenio:
                 raise TemporaryFailure(f"{headline}, and the answer is not JSON") from None
             answer = {}
         errors = answer.get("errors") if isinstance(answer, dict) else None
-        fields = [f"{name}: {text}".removeprefix(": ") for name, text in _list_errors(errors)]
+        fields = [f"{name}: {text}".removeprefix(": ") for name, text in list_errors(errors)]
         if status >= 400:
             said = str(answer.get("message") or "")[:300] if isinstance(answer, dict) else ""
             raise Refused(status, f"{headline}: {said}".removesuffix(": "), "\n".join(fields), answer)
-        if any(name != "files.enabled" for name, _ in _list_errors(errors)):
+        if any(name != "files.enabled" for name, _ in list_errors(errors)):
             raise Refused(status, "the answer lists errors", "\n".join(fields), answer)
         return answer
 
@@ -328,22 +343,6 @@ class _Limited(TemporaryFailure):
     """429: too many requests. This one was not done."""
 
 
-def read_entry(entry: Mapping[str, Any]) -> RemoteFile | None:
-    """Return a file's entry; None if the file is incomplete."""
-    kind, _, digest = str(entry.get("checksum") or "").partition(":")
-    return RemoteFile(int(entry["size"]), kind, digest) if entry.get("status") == "completed" else None
-
-
 def quote_key(key: str) -> str:
     """Return a file's key for use in a path. Slashes stay, as in the server's own links."""
     return quote(key, safe="/")
-
-
-def _list_errors(errors: Any) -> Iterator[tuple[str, str]]:
-    """Yield the errors of an answer as (field, text). They are a list of {"field", "messages"}, or one text."""
-    if isinstance(errors, str):
-        yield "", errors
-        return
-    for each in errors or ():
-        messages = each.get("messages") or [each.get("message", "")]
-        yield str(each.get("field") or each.get("community_id") or ""), " ".join(map(str, messages))
