@@ -185,9 +185,9 @@ def test_tokens_with_a_decimal_point_are_integers_and_are_restored(one_recipe: A
 def test_the_smallest_number_of_a_type_fits_it_and_one_larger_than_the_largest_does_not(one_recipe: Archive) -> None:
     path = one_recipe.root / "recipes/burstgpt.toml"
     own = 'from = "Total tokens", type = "int32", min = -2147483648, title = "T", meaning = "T."'
-    text, found = re.subn(r'\[columns\]\n', f"[columns]\ntotal = {{ {own} }}\n", path.read_text(), count=1)
+    text, found = re.subn(r"\[columns\]\n", f"[columns]\ntotal = {{ {own} }}\n", path.read_text(), count=1)
     assert found
-    path.write_text(re.sub(r'(?m)^total_tokens = .*\n', "", text))
+    path.write_text(re.sub(r"(?m)^total_tokens = .*\n", "", text))
     row = "5,GPT-4,1,2,-2147483648,API log\n"
     sources = pinned(one_recipe, "burstgpt/1", (BURST + row).encode())
     assert build(one_recipe, *one_recipe.select(["burstgpt/1"]), sources).facts["rows"] == 1

@@ -26,7 +26,9 @@ def check_package(archive: Archive) -> Iterator[Result]:
         lock = archive.lock
         found = VALID if lock else "missing"
     except BadUse as problem:
-        lock, found = {}, problem.details.get("found", problem.message).replace("\n", "; ")[:300]
+        if "found" not in problem.details:  # it can't be read
+            raise
+        lock, found = {}, problem.details["found"].replace("\n", "; ")[:300]
     yield _result("a lock", VALID, found, "schemas/datapackage.schema.json")
     if found == VALID:
         yield _result("a Data Package", VALID, _standard(lock), STANDARD)
