@@ -47,7 +47,7 @@ def read(path: Path, canonical: Mapping[str, Any]) -> Recipe:
 
 def _problem(path: Path, text: str, faults: list[Fault]) -> BadUse:
     lines = [
-        f"line {_line_of(text, where)}: {'.'.join(map(str, where))[:200] or 'top level'}: {why}"
+        f"line {_line_of(text, where)}: {'.'.join(map(str, where))[:200] or 'top level'}: {why[:300]}"
         for where, why in faults
     ]
     return BadUse(
@@ -103,7 +103,7 @@ def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[Fault]:
             seen.add(name)
         table = workload.get("table", REQUEST)
         tables = raw.get("tables")
-        if table != REQUEST and not (isinstance(tables, dict) and table in tables):
+        if table != REQUEST and isinstance(table, str) and not (isinstance(tables, dict) and table in tables):
             yield ("workloads", index, "table"), f"there is no [tables.{table}]"
 
 
