@@ -36,6 +36,7 @@ def get(context: typer.Context, names: Names = None, mirror: Mirror = None, offl
     Example: llm-traces get mooncake
     """
     from ..annex.get import get as fetch
+    from .progress import print_wait
 
     # git-annex runs the special remote, which reads its options from the environment.
     if mirror:
@@ -44,7 +45,7 @@ def get(context: typer.Context, names: Names = None, mirror: Mirror = None, offl
         os.environ["LLM_TRACES_OFFLINE"] = "1"
     archive = archive_of(context)
     workloads = [each for each in archive.select(names or ()) if names or str(each) in archive.locked]
-    fetch(archive, workloads)
+    fetch(archive, workloads, print_wait)
     typer.echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here")
 
 
@@ -63,9 +64,11 @@ def lock(
     """
     from ..annex.lock import lock as commit
     from ..upstream.sources import Sources
+    from .progress import print_wait
 
     archive = archive_of(context)
-    done = commit(archive, archive.select(names), Sources(cache=cache_folder(), mirror=mirror, offline=offline))
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
+    done = commit(archive, archive.select(names), sources)
     typer.echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are locked and committed")
 
 

@@ -46,6 +46,7 @@ def build(
             mirror=mirror,
             offline=offline,
             on_progress=progress.bytes,
+            on_wait=progress.waiting,
             accept_unpinned=accept_unpinned,
         )
         results = build_all(archive, workloads, sources, jobs, progress.done)
@@ -160,9 +161,10 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
     """
     from ..upstream.renew import renew
     from ..upstream.sources import Sources
+    from .progress import print_wait
 
     archive = archive_of(context)
-    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
     found = renew(archive, archive.select(names or ()), sources, typer.echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.is_changed}):
         typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")

@@ -7,7 +7,6 @@ import errno
 import io
 import itertools
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..core.errors import USAGE, BadUse, Problem
 from . import annex, build, cache, catalogue, release, samples
+from .interrupt import interruptible
 
 
 class _Program(TyperGroup):
@@ -49,7 +49,6 @@ for family in (catalogue, build, annex, samples):
     app.add_typer(family.app)
 app.add_typer(release.app, name="release")
 app.add_typer(cache.app, name="cache")
-INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -76,35 +75,24 @@ def options(
     pass
 
 
-class _InterruptedError(BaseException):
-    """Ctrl-C, as no subclass of Exception: the framework would print a message of its own."""
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise _InterruptedError
-
-
 def main() -> None:
     """Run the command line; an expected failure ends in a message and an exit code, not in a traceback."""
-    signal.signal(signal.SIGINT, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an encoding may lack a sign, and a name may be no text
     code: Any = 0
     try:
-        try:
-            app()
-        finally:
-            if sys.stdout:  # it may be closed
-                sys.stdout.flush()
+        with interruptible():
+            try:
+                app()
+            finally:
+                if sys.stdout:  # it may be closed
+                    sys.stdout.flush()
     except SystemExit as ended:
         code = ended.code
     except Problem as problem:
         _complain(str(problem))
         code = problem.exit_code
-    except _InterruptedError:
-        _complain("\nstopped; nothing is half-written: the same command resumes")
-        code = INTERRUPTED
     except UnicodeEncodeError as error:
         _complain(str(BadUse(error.object, "is not UTF-8 text", next="rename it, or give another path")))
         code = USAGE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ LOCK = "datapackage.json"
 CITATION = "CITATION.cff"
 SUMS = "SHA256SUMS"  # a folder with one is a released bundle
 FAULTS_SHOWN = 5
+LARGEST_POINTER = 32 << 10  # bytes, as in git-annex
+_POINTER = re.compile(rb"((\.\./)*\.git)?/annex/objects/")  # how a pointer begins, or a link as a text file
 
 
 @dataclass(frozen=True)
@@ -116,5 +119,20 @@ class Archive:
             self.__dict__.pop(name, None)
 
     def is_present(self, workload: Workload) -> bool:
-        """Return whether the content is here; a link of git-annex may dangle."""
-        return (self.root / workload.path).exists()
+        """Return whether a workload's content is here."""
+        return self.has_content(workload.path)
+
+    def has_content(self, path: str) -> bool:
+        """Return whether the content of the file at `path` is here, neither a dangling link nor git-annex's pointer.
+
+        git-annex leaves a pointer, a small text file, for content that is absent if a file is unlocked or the file
+        system has no symbolic links.
+        """
+        file = self.root / path
+        try:
+            if file.stat().st_size > LARGEST_POINTER:
+                return True
+            with file.open("rb") as content:
+                return not _POINTER.match(content.read(LARGEST_POINTER))
+        except OSError:
+            return os.access(file, os.F_OK)  # a file that can't be read is here: whoever reads it reports why

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..core.archive import LOCK, Archive
 from ..core.documents import schema_folder
 from ..core.errors import BadUse
-from ..core.files import replace_text
+from ..core.files import locked, replace_text
 from ..core.links import link_unbuilt
 from ..core.recipe import Recipe, Workload
 from . import card
@@ -45,16 +44,13 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
 
     Each file is replaced at once or not at all. Raises BadUse if one can't be written.
     """
-    from filelock import FileLock
-
-    from ..core.settings import cache_folder
-
     if (archive.root / "SHA256SUMS").exists():
         raise BadUse(
             str(archive.root), "is a released bundle, which must not change", next="work in a clone of the archive"
         )
     try:
-        with FileLock(_lock_file(cache_folder(), archive.root)):
+        with locked(archive.root / "recipes"):
+            archive.reread()  # others may have written the lock since
             for path, text in generated(archive, built):
                 replace_text(archive.root / path, text)
                 if path == LOCK:
@@ -114,11 +110,6 @@ def _facts(archive: Archive, built: Iterable[Built]) -> dict[str, Mapping[str, A
             "provenance": each.provenance,
         }
     return kept
-
-
-def _lock_file(cache: Path, root: Path) -> Path:
-    (cache / "locks").mkdir(parents=True, exist_ok=True)
-    return cache / "locks" / f"describe-{re.sub(r'[^A-Za-z0-9]', '-', str(root))[-100:]}.lock"
 
 
 def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
