@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
-from ..core.documents import find_faults
+from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
 from .result import Result
 
@@ -84,10 +84,10 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
         return
     try:
         # Keeps dates and versions as text.
-        cff = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        yield _result(CITATION, VALID, str(why)[:200], CITATION_STANDARD)
+        cff = yaml.load(read_text(path, CITATION), yaml.BaseLoader)
+    except (BadUse, ValueError, RecursionError, yaml.YAMLError) as error:
+        why = error.message.removeprefix("is ") if isinstance(error, BadUse) else str(error)
+        yield _result(CITATION, VALID, why[:200], CITATION_STANDARD)
         return
     faults = "; ".join(f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(cff, "citation.schema.json"))
     yield _result(CITATION, VALID, faults[:300] or VALID, CITATION_STANDARD)

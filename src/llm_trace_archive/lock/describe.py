@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..core.archive import LOCK, Archive
-from ..core.documents import schema_folder
+from ..core.documents import read_text, schema_folder
 from ..core.errors import BadUse
-from ..core.files import locked, replace_text
+from ..core.files import inside, locked, replace_text
 from ..core.links import link_unbuilt
 from ..core.recipe import Recipe, Workload
 from . import card
@@ -52,7 +52,7 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
         with locked(archive.root / "recipes"):
             archive.reread()  # others may have written the lock since
             for path, text in generated(archive, built):
-                replace_text(archive.root / path, text)
+                replace_text(inside(archive.root, path), text)
                 if path == LOCK:
                     archive.reread()
             link_unbuilt(archive)
@@ -76,7 +76,7 @@ def generated(archive: Archive, built: Iterable[Built] = ()) -> Iterator[tuple[s
     package = _package(archive, _facts(archive, built))
     yield LOCK, json.dumps(package, indent=2, ensure_ascii=False) + "\n"
     readme = archive.root / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.exists() else README
+    text = read_text(readme, readme.name) if readme.exists() else README
     yield readme.name, with_card(archive, package, text)
     if (archive.root / PAGES).is_dir():
         for name, recipe in archive.recipes.items():
