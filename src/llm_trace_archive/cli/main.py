@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from ..core.errors import Problem
+from ..core.errors import USAGE, Problem, from_system
 from . import annex, build, cache, catalogue, release, samples
 from .interrupt import interruptible
 
@@ -62,6 +62,11 @@ def main() -> Any:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
+        except OSError as error:
+            if error.errno is None:  # not from the system
+                raise
+            typer.echo(str(from_system(error)), err=True)
+            sys.exit(USAGE)
 
 
 if __name__ == "__main__":

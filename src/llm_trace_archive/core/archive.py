@@ -14,6 +14,7 @@ from typing import Any
 
 from . import recipe_file
 from .errors import BadUse
+from .files import require_utf8
 from .recipe import Recipe, Workload
 from .table_schema import table_schema
 
@@ -33,10 +34,14 @@ class Archive:
 
     @classmethod
     def find(cls, start: Path | None = None) -> Archive:
-        """Return the archive that contains `start` (default: the current directory). Raises BadUse if none does."""
+        """Return the archive that contains `start` (default: the current directory).
+
+        Raises BadUse if none does, or if its path is not UTF-8.
+        """
         start = (start or Path.cwd()).resolve()
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
+                require_utf8(folder)
                 return cls(folder)
         raise BadUse(
             str(start),

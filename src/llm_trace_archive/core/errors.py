@@ -5,8 +5,12 @@ Every expected failure is a `Problem`. The command line prints it and exits with
 
 from __future__ import annotations
 
+import unicodedata
+
 FINDINGS = 1  # the data is not what it should be
 USAGE = 2  # wrong use, or an environment that does not allow the work
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's categories of controls, surrogates and line ends
 
 
 class Problem(Exception):
@@ -31,16 +35,23 @@ class Problem(Exception):
             first, *rest = text.splitlines() or [""]
             lines.append(f"  {label:<{width}}  {first}")
             lines += [f"  {'':<{width}}  {line}" for line in rest]
-        return "\n".join(lines)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.subject, self.message, self.details))
+        return "\n".join(map(escape, lines))
 
 
-def _rebuild(kind: type[Problem], subject: str, message: str, details: dict[str, str]) -> Problem:
-    problem = kind(subject, message)
-    problem.details = details
-    return problem
+def escape(text: str, keep: str = "") -> str:
+    """Return text with the characters that could steer a terminal, or hide, as escapes such as \\x1b.
+
+    Servers, upstream files and recipes may contain anything. What can't be encoded, such as a file name that is not
+    UTF-8, is escaped too.
+
+    keep  characters that stay as they are, such as "\\n"
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in _HIDDEN and each not in keep else each
+        for each in text
+    )
 
 
 class BadUse(Problem):
@@ -50,8 +61,22 @@ class BadUse(Problem):
 
 
 class Unavailable(Problem):
-    """An upstream file is in neither the cache nor the mirror, and its URL does not give it."""
+    """An upstream file is in neither the cache nor the mirror, and its URL does not give it.
+
+    `wrong_copies` says of each place that has another file in its stead which place, and what is wrong.
+    """
+
+    wrong_copies: tuple[str, ...] = ()
 
 
 class BadUpstream(Problem):
     """Upstream bytes do not match the pin, or the recipe can't read them."""
+
+
+def from_system(error: OSError) -> BadUse:
+    """Return a refusal of the system that nothing else explains, such as a disk's, as a problem."""
+    return BadUse(
+        str(error.filename or "a file"),
+        f"can't be read or written: {error.strerror or error}",
+        next="free some space or fix the permissions, then run the same command again",
+    )
