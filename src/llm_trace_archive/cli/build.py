@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -119,27 +120,37 @@ def restore(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TRACE/WORKLOAD")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, or an existing folder.")
+        str,
+        typer.Option("--output", "-o", metavar="FILE|FOLDER/|-", help="The file or the folder to write; - for stdout."),
     ],
     derived: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Write this file instead, which the upstream derived from the workload."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Restore the upstream file of a workload, byte for byte, and compare it with its pin.
 
     Example: llm-traces restore azure-2023/code -o code.csv
     """
-    from ..convert.restore import restore_to
+    from ..convert.restore import RestoredFile, restore_to, restore_to_stream
+
+    def verdict(file: RestoredFile, digest: str) -> str:
+        inside = file.file.container or (file.file.name if file.compression else "")
+        return f"sha256 {digest}  " + (f"as in {inside}" if inside else "as pinned" if file.pin else "unpinned")
 
     archive = archive_of(context)
     workloads = archive.select([name])
     if len(workloads) != 1:
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
-    for path, each, digest in restore_to(archive, workloads[0], output, derived):
-        inside = each.file.container or (each.file.name if each.compression else "")
-        verdict = f"as in {inside}" if inside else "as pinned" if each.pin else "unpinned"
-        typer.echo(f"{path}  sha256 {digest}  {verdict}")
+    if output == "-":
+        found = restore_to_stream(archive, workloads[0], sys.stdout.buffer, derived)
+        typer.echo(f"{found[0].name}  {verdict(*found)}", err=True)
+        return
+    for path, file, sha256 in restore_to(
+        archive, workloads[0], Path(output), derived, is_folder=output.endswith("/"), force=force
+    ):
+        typer.echo(f"{path}  {verdict(file, sha256)}")
 
 
 @app.command()

@@ -5,12 +5,18 @@ Every expected failure is a `Problem`. The command line prints it and exits with
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
+# Control characters but tab and newline, signs that turn the direction of text, line ends of Unicode, and halves of
+# surrogate pairs: terminals obey them, or files can't hold them.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FINDINGS = 1  # the data is not what it should be
 USAGE = 2  # wrong use, or an environment that does not allow the work
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's categories of controls, surrogates and line ends
+
+def printable(text: str) -> str:
+    """Return text with what a terminal would obey spelled out, such as \\x1b."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Problem(Exception):
@@ -35,23 +41,7 @@ class Problem(Exception):
             first, *rest = text.splitlines() or [""]
             lines.append(f"  {label:<{width}}  {first}")
             lines += [f"  {'':<{width}}  {line}" for line in rest]
-        return "\n".join(map(escape, lines))
-
-
-def escape(text: str, keep: str = "") -> str:
-    """Return text with the characters that could steer a terminal, or hide, as escapes such as \\x1b.
-
-    Servers, upstream files and recipes may contain anything. What can't be encoded, such as a file name that is not
-    UTF-8, is escaped too.
-
-    keep  characters that stay as they are, such as "\\n"
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each) in _HIDDEN and each not in keep else each
-        for each in text
-    )
+        return printable("\n".join(lines))
 
 
 class BadUse(Problem):

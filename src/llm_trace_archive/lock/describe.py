@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..core.archive import LOCK, Archive
+from ..core.documents import schema_folder
 from ..core.errors import BadUse
 from ..core.files import locked, replace_text
 from ..core.links import link_unbuilt
@@ -84,6 +85,11 @@ def generated(archive: Archive, built: Iterable[Built] = ()) -> Iterator[tuple[s
 
 
 def _schemas(archive: Archive) -> Iterator[tuple[str, str]]:
+    # This package's own judge; an archive's copies are for readers, and a bundle has only some.
+    folder = schema_folder()
+    for file in (folder / "request.json", *sorted(folder.glob("*.schema.json"))):
+        if (archive.root / "schemas" / file.name).exists():
+            yield f"schemas/{file.name}", file.read_text(encoding="utf-8")
     for path, workload in {each.schema_path: each for each in archive.select()}.items():
         yield path, json.dumps(archive.schema(workload), indent=2, ensure_ascii=False) + "\n"
 
