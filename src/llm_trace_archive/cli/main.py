@@ -18,6 +18,7 @@ from .. import __version__
 from ..core.errors import USAGE, BadUse, Problem, from_system
 from . import annex, build, cache, catalogue, release, samples
 from .interrupt import interruptible
+from .terminal import echo
 
 
 class _Program(TyperGroup):
@@ -54,7 +55,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"llm-traces {__version__}")
+        echo(f"llm-traces {__version__}")
         raise typer.Exit
 
 
@@ -110,7 +111,7 @@ def main() -> None:
 
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
-        typer.echo(text, err=True)
+        echo(text, err=True)
 
 
 def _discard_output() -> None:
