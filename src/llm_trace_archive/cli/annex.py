@@ -9,6 +9,7 @@ import typer
 
 from ..core.settings import cache_folder
 from .options import Mirror, Names, Offline, archive_of
+from .terminal import echo
 
 app = typer.Typer()
 
@@ -24,7 +25,7 @@ def setup(context: typer.Context) -> None:
     from ..annex.setup import setup as prepare
 
     for line in prepare(archive_of(context)) or ["nothing to do: the clone is ready"]:
-        typer.echo(line)
+        echo(line)
 
 
 @app.command()
@@ -36,6 +37,7 @@ def get(context: typer.Context, names: Names = None, mirror: Mirror = None, offl
     Example: llm-traces get mooncake
     """
     from ..annex.get import get as fetch
+    from .progress import print_wait
 
     # git-annex runs the special remote, which reads its options from the environment.
     if mirror:
@@ -44,8 +46,8 @@ def get(context: typer.Context, names: Names = None, mirror: Mirror = None, offl
         os.environ["LLM_TRACES_OFFLINE"] = "1"
     archive = archive_of(context)
     workloads = [each for each in archive.select(names or ()) if names or str(each) in archive.locked]
-    fetch(archive, workloads)
-    typer.echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here")
+    fetch(archive, workloads, print_wait)
+    echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here")
 
 
 @app.command()
@@ -63,10 +65,12 @@ def lock(
     """
     from ..annex.lock import lock as commit
     from ..upstream.sources import Sources
+    from .progress import print_wait
 
     archive = archive_of(context)
-    done = commit(archive, archive.select(names), Sources(cache=cache_folder(), mirror=mirror, offline=offline))
-    typer.echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are locked and committed")
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
+    done = commit(archive, archive.select(names), sources)
+    echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are locked and committed")
 
 
 @app.command()
@@ -86,4 +90,4 @@ def publish(
     from ..annex.publish import publish as push
 
     for line in push(archive_of(context), target):
-        typer.echo(line)
+        echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from .. import __version__
 from ..core.errors import FINDINGS, Problem
 from ..core.settings import cache_folder
 from .options import Mirror, Names, Offline, archive_of
+from .terminal import echo
 
 app = typer.Typer()
 
@@ -45,6 +47,7 @@ def build(
             mirror=mirror,
             offline=offline,
             on_progress=progress.bytes,
+            on_wait=progress.waiting,
             accept_unpinned=accept_unpinned,
         )
         results = build_all(archive, workloads, sources, jobs, progress.done)
@@ -53,8 +56,8 @@ def build(
     if built:
         describe(archive, built)
     for message in dict.fromkeys(map(str, problems)):  # several workloads may fail for one reason
-        typer.echo(f"\n{message}", err=True)
-    typer.echo(
+        echo(f"\n{message}", err=True)
+    echo(
         f"\n{len(built)} built, {len(problems)} not built"
         + (f": {', '.join(dict.fromkeys(p.subject for p in problems))}" if problems else "")
     )
@@ -98,17 +101,17 @@ def validate(
             with Table(archive.root / each.path) as table:
                 results[str(each)] = print_results(str(each), check(archive, each, table, sources))
             if deep and not any(result.name == REBUILT for result in results[str(each)]):
-                typer.echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
+                echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
     for each in absent:
-        typer.echo(f"{each}: the content is not here; next: llm-traces get {each}", err=True)
+        echo(f"{each}: the content is not here; next: llm-traces get {each}", err=True)
     if json:
         write_json(json, results, __version__)
     if junit:
         write_junit(junit, results)
     bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
-    typer.echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
+    echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
     if wrong := [name for name, found in results.items() if name != "package" and not all(r.holds for r in found)]:
-        typer.echo(f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again")
+        echo(f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again")
     if bad:
         raise typer.Exit(FINDINGS)
 
@@ -118,27 +121,37 @@ def restore(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TRACE/WORKLOAD")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, or an existing folder.")
+        str,
+        typer.Option("--output", "-o", metavar="FILE|FOLDER/|-", help="The file or the folder to write; - for stdout."),
     ],
     derived: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Write this file instead, which the upstream derived from the workload."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Restore the upstream file of a workload, byte for byte, and compare it with its pin.
 
     Example: llm-traces restore azure-2023/code -o code.csv
     """
-    from ..convert.restore import restore_to
+    from ..convert.restore import RestoredFile, restore_to, restore_to_stream
+
+    def verdict(file: RestoredFile, digest: str) -> str:
+        inside = file.file.container or (file.file.name if file.compression else "")
+        return f"sha256 {digest}  " + (f"as in {inside}" if inside else "as pinned" if file.pin else "unpinned")
 
     archive = archive_of(context)
     workloads = archive.select([name])
     if len(workloads) != 1:
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
-    for path, each, digest in restore_to(archive, workloads[0], output, derived):
-        inside = each.file.container or (each.file.name if each.compression else "")
-        verdict = f"as in {inside}" if inside else "as pinned" if each.pin else "unpinned"
-        typer.echo(f"{path}  sha256 {digest}  {verdict}")
+    if output == "-":
+        found = restore_to_stream(archive, workloads[0], sys.stdout.buffer, derived)
+        echo(f"{found[0].name}  {verdict(*found)}", err=True)
+        return
+    for path, file, sha256 in restore_to(
+        archive, workloads[0], Path(output), derived, is_folder=output.endswith("/"), force=force
+    ):
+        echo(f"{path}  {verdict(file, sha256)}")
 
 
 @app.command()
@@ -149,12 +162,13 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
     """
     from ..upstream.renew import renew
     from ..upstream.sources import Sources
+    from .progress import print_wait
 
     archive = archive_of(context)
-    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
-    found = renew(archive, archive.select(names or ()), sources, typer.echo)
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
+    found = renew(archive, archive.select(names or ()), sources, echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.is_changed}):
-        typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
+        echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
 
 
 @app.command()
@@ -166,4 +180,4 @@ def describe(context: typer.Context) -> None:
     from ..lock.describe import describe as write
 
     package = write(archive_of(context))
-    typer.echo(f"datapackage.json: {len(package['resources'])} resources")
+    echo(f"datapackage.json: {len(package['resources'])} resources")

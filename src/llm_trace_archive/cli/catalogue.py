@@ -7,35 +7,33 @@ from typing import Annotated
 import typer
 
 from .options import Names, archive_of
+from .terminal import echo
 
 app = typer.Typer()
 
 
 @app.command("list")
-def list_(context: typer.Context, names: Names = None) -> None:
-    """List the workloads: rows, period, capabilities, licence, and whether the content is here.
+def list_(
+    context: typer.Context,
+    names: Names = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Also show periods and capabilities.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """List the workloads: rows, licence, and whether the content is here.
 
-    Example: llm-traces list mooncake azure-2023
+    Example: llm-traces list mooncake azure-2023 --wide
     """
     from ..core.catalogue import entries
-    from .terminal import print_table
+    from .terminal import print_entries, print_entries_json
 
     archive = archive_of(context)
-    rows = [
-        (
-            str(each.workload) + (" (synthetic)" if each.recipe.synthetic else ""),
-            f"{each.rows:,}" if each.rows else "?",
-            each.period or "?",
-            ", ".join(each.capabilities) + (" (same requests)" if each.workload.same_requests_as else ""),
-            each.recipe.licence["spdx"],
-            each.state,
-        )
-        for each in entries(archive, archive.select(names or ()))
-    ]
-    print_table(("trace/workload", "rows", "period", "capabilities", "licence", "content"), rows, right={1})
-    absent = sum(not row[-1].startswith("here") for row in rows)
-    if absent:
-        typer.echo(f"\n{absent} of {len(rows)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
+    found = list(entries(archive, archive.select(names or ())))
+    if as_json:
+        print_entries_json(found)
+        return
+    print_entries(found, wide)
+    if absent := sum(not each.is_here for each in found):
+        echo(f"\n{absent} of {len(found)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from ..core.errors import FINDINGS, BadUse
 from ..core.settings import cache_folder
 from .options import Mirror, archive_of
+from .terminal import echo
 
 if TYPE_CHECKING:
     from ..core.archive import Archive
@@ -62,9 +63,9 @@ def bundle(
     refuse_unusable(archive, folder)
     packed = pack(_check(archive, mirror, org), folder)
     if packed is None:
-        typer.echo(f"{folder}: nothing to do: this bundle is already there")
+        echo(f"{folder}: nothing to do: this bundle is already there")
     else:
-        typer.echo(f"{folder}: {len(packed.files)} files, {sum(each.bytes for each in packed.files) / 1e6:.2f} MB")
+        echo(f"{folder}: {len(packed.files)} files, {sum(each.bytes for each in packed.files) / 1e6:.2f} MB")
 
 
 def _check(archive: Archive, mirror: str | None, org: str = "llm-trace-archive") -> Report:
@@ -75,7 +76,7 @@ def _check(archive: Archive, mirror: str | None, org: str = "llm-trace-archive")
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=True)
     report = gate.check(archive, sources, org, print_results)
     for line in report.summary():
-        typer.echo(line)
+        echo(line)
     return report
 
 
@@ -116,15 +117,15 @@ def reserve(
         )
     reserved = zenodo.reserve(
         contents,
-        zenodo.make_client(say=typer.echo),
+        zenodo.make_client(say=echo),
         concept=record or find_place(archive, "zenodo") or None,
         older=older,
         first=first,
         earlier=find_earlier(archive, contents.version),
     )
-    typer.echo(f"https://doi.org/{reserved.doi}")
+    echo(f"https://doi.org/{reserved.doi}")
     if cite(archive, reserved, list_licences(contents.package["licenses"])):
-        typer.echo(f"CITATION.cff: now names {reserved.doi} for version {reserved.version}; review and commit it")
+        echo(f"CITATION.cff: now names {reserved.doi} for version {reserved.version}; review and commit it")
 
 
 def _require_online() -> None:
@@ -155,13 +156,13 @@ def _record(archive: Archive | None, bundle: Bundle, release: Release) -> None:
     from ..release.record import record
 
     if archive is None or archive.lock.get("version") != bundle.version:
-        typer.echo(
+        echo(
             f"not recorded: the current directory is not in the archive of version {bundle.version}; "
             "run the same command there, which sends nothing again"
         )
         return
     for path in record(archive, bundle, release):
-        typer.echo(f"{path}: now names the release at {release.target}; review and commit it")
+        echo(f"{path}: now names the release at {release.target}; review and commit it")
 
 
 @app.command()
@@ -188,8 +189,8 @@ def huggingface(
     _require_online()
     bundle = Bundle.open(folder)
     archive = _find_archive(context, bundle)
-    released = hub.release(bundle, repo, private=private, pull=pr, older=older, say=typer.echo)
-    typer.echo(released.url)
+    released = hub.release(bundle, repo, private=private, pull=pr, older=older, say=echo)
+    echo(released.url)
     if not private:
         _record(archive, bundle, released)
 
@@ -240,7 +241,7 @@ def zenodo(
             next="llm-traces release reserve, commit, tag, llm-traces release bundle DIR; or rehearse with --sandbox",
         )
     concept = "" if sandbox or archive is None else find_place(archive, "zenodo")
-    client = zenodo.make_client(sandbox, typer.echo)
+    client = zenodo.make_client(sandbox, echo)
     with Progress() as progress:
         released = zenodo.release(
             bundle,
@@ -252,7 +253,7 @@ def zenodo(
             older=older,
             progress=progress.bytes,
         )
-    typer.echo("\n".join(filter(None, (released.url, released.doi and f"https://doi.org/{released.doi}"))))
+    echo("\n".join(filter(None, (released.url, released.doi and f"https://doi.org/{released.doi}"))))
     if not sandbox:
         _record(archive, bundle, released)
 
@@ -301,7 +302,7 @@ def status(
             progress=progress.bytes,
         )
     for line in status.lines():
-        typer.echo(line)
+        echo(line)
     if json:
         write_output(json, status.as_json())
     if status.exit_code:

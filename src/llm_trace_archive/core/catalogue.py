@@ -23,6 +23,11 @@ class Entry:
     state: str
     facts: Mapping[str, Any]
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the content is here."""
+        return self.state.startswith("here")
+
 
 def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
     """Yield an entry for each workload, from recipes and lock."""
@@ -66,7 +71,8 @@ def _state(archive: Archive, workload: Workload, facts: Mapping[str, Any]) -> st
 
 def _period(workload: Workload, stats: Mapping[str, Any]) -> str | None:
     """Return from when to when, or, of a clock without a date or reset between segments, how long in all."""
-    spans = [(each["first_us"], each["last_us"]) for each in stats.get("segments", ()) if each["last_us"] is not None]
+    spans = [(each["first_us"], each["last_us"]) for each in stats.get("segments", ())]
+    spans = [span for span in spans if None not in span]
     if not spans:
         return None
     epoch = workload.properties.get("epoch")

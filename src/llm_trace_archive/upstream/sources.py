@@ -11,22 +11,24 @@ import errno
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 from ..core.errors import BadUpstream, BadUse, Problem, Unavailable
+from ..core.files import require_utf8
 from ..core.recipe import UpstreamFile
 from ..core.settings import is_offline
 from . import hub, pins
-from .cache import Cache
+from .cache import Cache, make_cache_problem
 from .download import Download, Outcome
 from .http import Failure, Patience, redact, require_https
 
 __all__ = ["Patience", "Sources"]
 
 NOT_FOUND = "not found"
+SHORTEST_WAIT = 0.6  # seconds: a shorter one is not worth a line
 
 
 class Source(NamedTuple):
@@ -54,6 +56,7 @@ class Sources:
     mirror           a folder or URL laid out as `<mirror>/<trace>/<file name>`; files in a folder are used in place
     offline          try no URL; the environment's LLM_TRACES_OFFLINE=1 does the same
     on_progress      called with file name, bytes present and bytes in total (None if unknown), in the thread of `get`
+    on_wait          called with a line that says how long `get` waits at most, for what and why
     stop             once set, `get` ends with KeyboardInterrupt and leaves its partial file for the next run
     accept_unpinned  also accept files without a hash
     """
@@ -62,9 +65,15 @@ class Sources:
     mirror: str | None = None
     offline: bool = False
     on_progress: Callable[[str, int, int | None], None] | None = None
+    on_wait: Callable[[str], None] | None = None
     stop: threading.Event | None = None
     accept_unpinned: bool = False
-    patience: Patience = Patience()  # noqa: RUF009 (frozen)
+    patience: Patience = field(default_factory=Patience.from_settings)
+
+    def __post_init__(self) -> None:
+        """Raise BadUse for a folder that can't be used."""
+        for folder in filter(None, (self.cache, self.mirror_folder)):
+            require_utf8(folder)
 
     def get(self, file: UpstreamFile) -> Path:
         """Return a path with the pinned bytes, verified now. Don't write to it: it may be in the mirror.
@@ -124,8 +133,10 @@ class Sources:
             if pins.compare(file, path):
                 with self._cache.lock(path.name, self._halt):
                     self._verify(file, path)  # again: another process may have replaced it
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             raise Failure(NOT_FOUND) from None
+        except OSError as error:
+            raise make_cache_problem(self.cache, error) from None
         self._cache.touch(path)
         return path
 
@@ -148,7 +159,7 @@ class Sources:
             raise Failure("not tried: offline")
         cache = self._cache
         content, partial = cache.content_path(file), cache.partial_path(file)
-        with cache.lock(content.name, self._halt):
+        with cache.lock(content.name, self._halt, functools.partial(self._report_other, file)):
             cache.mark(content.name)
             if content.exists() and not pins.compare(file, content):  # another process fetched it meanwhile
                 return content
@@ -159,6 +170,8 @@ class Sources:
                 partial.unlink()
                 outcome = self._download(file, url, partial)
             self._verify(file, partial, redact(url), outcome.is_cut_off)
+            if outcome.tag:
+                cache.add_tag(file, url, outcome.tag)
             return cache.add(file, partial)
 
     def _download(self, file: UpstreamFile, url: str, partial: Path) -> Outcome:
@@ -166,7 +179,16 @@ class Sources:
         if have and file.pin and file.bytes in (None, have) and not pins.compare(file, partial):
             return Outcome()  # a run was killed after the last byte
         progress = functools.partial(self.on_progress, file.name) if self.on_progress else lambda *_: None
-        return Download(url, partial, file.bytes, file.pin is not None, self.patience, progress, self.stop).run()
+        wait = functools.partial(self._report_wait, file)
+        return Download(url, partial, file.bytes, file.pin is not None, self.patience, progress, self.stop, wait).run()
+
+    def _report_wait(self, file: UpstreamFile, seconds: float, why: str) -> None:
+        if self.on_wait and seconds >= SHORTEST_WAIT:
+            self.on_wait(f"waiting {seconds:.0f} s for {file.name}: {why}")
+
+    def _report_other(self, file: UpstreamFile) -> None:
+        if self.on_wait:
+            self.on_wait(f"waiting for {file.name}: another process fetches it")
 
     def _get_from_hub(self, file: UpstreamFile, url: str) -> Path:
         path = hub.fetch(url, self.is_offline)
@@ -192,24 +214,26 @@ class Sources:
         """Return what all failures together mean for the user."""
         for source, failure in reversed(failures):
             if source.is_upstream and isinstance(failure, WrongBytes):
-                problem = failure.problem
+                wrong = failure.problem
                 others = (f"{s.name}: {f}" for s, f in failures if f is not failure and str(f) != NOT_FOUND)
-                pin = "put its git blob id into recipes/" if file.git_blob else f"llm-traces pin {file.trace}"
+                pin = f"llm-traces pin {file.trace}"
+                if file.git_blob:
+                    pin = f"write its git blob id into recipes/{file.trace}.toml, or into the list that it names"
                 next = f"try again; if the upstream changed: {pin}, and review the diff"
-                return BadUpstream(
-                    problem.subject, problem.message, **problem.details, tried="\n".join(others), next=next
-                )
+                return BadUpstream(wrong.subject, wrong.message, **wrong.details, tried="\n".join(others), next=next)
         place = self.mirror_path(file)
         is_wrong = place and any(s.name.startswith("mirror ") and isinstance(f, WrongBytes) for s, f in failures)
         step = f"{'replace' if is_wrong else 'put'} the file at {place or f'DIR/{file.trace}/{file.name}'}"
         step += "" if place else " and give --mirror DIR (or set LLM_TRACES_MIRROR=DIR)"
         advice = [failure.advice for _, failure in failures if failure.advice]
-        return Unavailable(
+        problem = Unavailable(
             file.trace,
             f"{file.name} is not available" + (": the mirror's copy does not match the pin" if is_wrong else ""),
             tried="\n".join(f"{source.name}: {failure}" for source, failure in failures),
             next=advice[-1] if advice else f"{step}, or try again with internet",
         )
+        problem.wrong_copies = tuple(f"{s.name}: {f}" for s, f in failures if isinstance(f, WrongBytes))
+        return problem
 
     def _make_disk_problem(self, file: UpstreamFile, error: OSError) -> BadUse:
         have = 0
