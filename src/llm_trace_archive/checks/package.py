@@ -92,17 +92,28 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
     faults = "; ".join(f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(cff, "citation.schema.json"))
     yield _result(CITATION, VALID, faults[:300] or VALID, CITATION_STANDARD)
     keys = cff if isinstance(cff, dict) else {}
-    yield _result(f"licence of {CITATION}", VALID, _spdx(str(keys.get("license"))), SPDX)
+    licences = keys.get("license")
+    for each in licences if isinstance(licences, list) else [licences]:
+        yield _result(f"licence of {CITATION}", VALID, _spdx(str(each)), SPDX)
     yield _result(f"version of {CITATION}", __version__, str(keys.get("version")), "the version of llm-trace-archive")
     if lock:
         yield _result(f"version of {LOCK}", __version__, str(lock.get("version")), "the version of llm-trace-archive")
 
 
+@cache
+def load_spdx() -> Any:
+    """Return the licences that SPDX lists, with a parser of expressions. Slow: reads all of them."""
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()
+
+
+@cache
 def _spdx(expression: str) -> str:
     """Return VALID for an SPDX licence expression, or what is wrong; LicenseRef- names a licence that SPDX lacks."""
     from license_expression import ExpressionError
 
-    licensing = _licensing()
+    licensing = load_spdx()
     try:
         names = [symbol.key for symbol in licensing.parse(expression).symbols]
     except ExpressionError as error:
@@ -113,13 +124,6 @@ def _spdx(expression: str) -> str:
         if name not in licensing.known_symbols and not re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", name)
     ]
     return f"unknown: {', '.join(unknown)}" if unknown else VALID
-
-
-@cache
-def _licensing() -> Any:
-    from license_expression import get_spdx_licensing
-
-    return get_spdx_licensing()
 
 
 def _standard(lock: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from . import recipe_file
 from .documents import find_faults, packaged, read_json
 from .errors import BadUse
+from .files import require_utf8
 from .recipe import Recipe, Workload
 from .table_schema import table_schema
 
@@ -34,11 +35,15 @@ class Archive:
 
     @classmethod
     def find(cls, start: Path | None = None) -> Archive:
-        """Return the archive that contains `start` (default: the current directory). Raises BadUse if none does."""
+        """Return the archive that contains `start` (default: the current directory).
+
+        Raises BadUse if none does, or if its path is not UTF-8.
+        """
         start = (start or Path.cwd()).resolve()
         str(start).encode()  # raises UnicodeEncodeError: Arrow takes UTF-8 paths only
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
+                require_utf8(folder)
                 return cls(folder)
         raise BadUse(
             str(start),

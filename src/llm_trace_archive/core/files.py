@@ -218,3 +218,13 @@ def write_output(path: Path, text: str) -> None:
         raise BadUse(
             str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
         ) from None
+
+
+def require_utf8(folder: Path) -> None:
+    """Raise BadUse for a path that is not UTF-8, which Arrow can't open."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise BadUse(
+            str(folder), "is not UTF-8, so no table can be read or written there", next="give the folder another name"
+        ) from None

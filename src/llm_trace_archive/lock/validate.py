@@ -63,9 +63,8 @@ def _check_rebuild(archive: Archive, workload: Workload, sources: Sources) -> It
             built = build_file(archive, workload, Path(folder) / "built.parquet", sources)
         except Unavailable as problem:
             # A missing upstream is no finding; a wrong one is.
-            for line in problem.details.get("tried", "").splitlines():
-                if "wrong bytes" in line:
-                    yield Result("provenance", "the local upstream", "as pinned", 0, line, problem.subject)
+            for line in problem.wrong_copies:
+                yield Result("provenance", "the local upstream", "as pinned", 0, line, problem.subject)
             return
     locked = archive.locked.get(str(workload))
     if locked:
