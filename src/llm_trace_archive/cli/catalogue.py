@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import Names, archive_of
+from .terminal import echo
 
 app = typer.Typer()
 
@@ -32,7 +33,7 @@ def list_(
         return
     print_entries(found, wide)
     if absent := sum(not each.is_here for each in found):
-        typer.echo(f"\n{absent} of {len(found)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
+        echo(f"\n{absent} of {len(found)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
 
 
 @app.command()

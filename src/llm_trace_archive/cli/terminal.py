@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..checks.report import result_lines
 from ..core.catalogue import Entry
+from ..core.errors import printable
 from ..core.files import hash_name
 
 if TYPE_CHECKING:
@@ -18,15 +20,22 @@ if TYPE_CHECKING:
 WIDEST = 110  # columns of running text
 
 
+def echo(text: object = "", err: bool = False) -> None:
+    """Print a line to stdout or stderr, with what a terminal would obey spelled out. All commands print with this."""
+    if stream := sys.stderr if err else sys.stdout:  # None if it is closed
+        print(printable(str(text)), file=stream, flush=True)
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
     """Print rows under a head, each column as wide as its widest cell; `right` holds the columns to align right."""
+    head, *rows = ([printable(" ".join(cell.split())) for cell in row] for row in (head, *rows))
     widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
     for row in (head, *rows):
         cells = [
             f"{cell:>{width}}" if n in right else f"{cell:<{width}}"
             for n, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
 
 
 def print_entries(entries: Sequence[Entry], wide: bool) -> None:
@@ -67,14 +76,14 @@ def print_entries_json(entries: Iterable[Entry]) -> None:
         }
         for each in entries
     ]
-    print(json.dumps(facts, indent=2, ensure_ascii=False))
+    echo(json.dumps(facts, indent=2))
 
 
 def print_info(entries: Sequence[Entry]) -> None:
     """Print what recipe and lock say of the workloads of one trace."""
     recipe = entries[0].recipe
-    print(f"{recipe.title}\n")
-    print(_fill(recipe.description, ""))
+    echo(f"{recipe.title}\n")
+    echo(_fill(recipe.description, ""))
     for label, text in {
         "collected": recipe.collected,
         "homepage": recipe.homepage,
@@ -82,10 +91,10 @@ def print_info(entries: Sequence[Entry]) -> None:
         "licence": f"{recipe.licence['spdx']}, {recipe.licence['source']}"
         + ("" if recipe.licence["redistribute"] else "; not redistributable"),
     }.items():
-        print(_fill(f"{label:<10} {text}", " " * 11))
+        echo(_fill(f"{label:<10} {text}", " " * 11))
     for each in entries:
         workload = each.workload
-        print(f"\n{workload}: {workload.title}")
+        echo(f"\n{workload}: {workload.title}")
         facts = {
             "content": f"{each.state}, {workload.path}",
             "rows": f"{each.rows:,}" if each.rows else "unknown",
@@ -101,14 +110,14 @@ def print_info(entries: Sequence[Entry]) -> None:
         }
         for label, text in facts.items():
             if text:
-                print(_fill(f"  {label:<13} {text}", " " * 16))
+                echo(_fill(f"  {label:<13} {text}", " " * 16))
         if workload.listed:
             ((title, url),) = workload.sources
-            print(f"  {'upstream':<13} {url}\n{'':<16}{title}")
+            echo(f"  {'upstream':<13} {url}\n{'':<16}{title}")
             continue
         for file in workload.files:
             kind, digits = file.pin or ("sha256", "not pinned")
-            print(f"  {'upstream':<13} {file.url}\n{'':<16}{hash_name(kind)} {digits}, {file.bytes or '?'} bytes")
+            echo(f"  {'upstream':<13} {file.url}\n{'':<16}{hash_name(kind)} {digits}, {file.bytes or '?'} bytes")
         _print_anomalies(workload.anomalies, "  ")
     _print_anomalies(recipe.anomalies, "")
 
@@ -116,9 +125,9 @@ def print_info(entries: Sequence[Entry]) -> None:
 def _print_anomalies(anomalies: Iterable[Mapping[str, str]], indent: str) -> None:
     for each in anomalies:
         if not indent:
-            print()
+            echo()
         text = f"{indent}{'anomaly':<{15 - len(indent)}} {each['what']} [{each['source']}]"
-        print(_fill(text, " " * 16))
+        echo(_fill(text, " " * 16))
 
 
 def _fill(text: str, indent: str) -> str:
@@ -143,5 +152,5 @@ def print_results(subject: str, results: Iterable[Result]) -> list[Result]:
             yield result
 
     for line in result_lines(subject, keep()):
-        print(line, flush=True)
+        echo(line)
     return printed
