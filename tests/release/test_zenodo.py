@@ -456,9 +456,9 @@ def test_metadata_of_unusual_authors_and_licences(tmp_path: Path) -> None:
         {"person_or_org": {"type": "personal", "family_name": "Mononym"}},
     ]
     assert about["rights"] == [
+        {"id": "cc-by-4.0"},
         {"id": "mit"},
         {"title": {"en": "LicenseRef-X"}, "link": "https://example.org/x"},
-        {"id": "cc-by-4.0"},
     ]
     assert about["description"].startswith("<p>a &lt; b &amp; c</p>\n<p>It holds")
     assert "<script>" not in about["description"]
