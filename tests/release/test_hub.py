@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -40,6 +41,7 @@ from support.hub_runs import (
 )
 from support.releases import Release
 
+QUICK = Patience(tries=2, first_pause=0.001, longest_pause=0.01)
 WRITING = {"create_repo", "put", "put_part", "complete", "commit", "tag"}
 
 
@@ -169,6 +171,16 @@ def test_a_token_that_the_hub_repeats_is_masked(hub: FakeHub, tmp_path: Path, ro
     with client_of(hub, token), pytest.raises(Problem) as caught:
         hub_release.release(bundle, NAME, say=(said := []).append, patience=Patience(tries=2, first_pause=0.001))
     assert "aB3" not in f"{said} {caught.value}"
+
+
+@pytest.mark.parametrize("shape", ["null", "[{}]", '{"id": 1, "sha": []}'])
+def test_an_answer_of_another_shape_is_a_message(hub: FakeHub, tmp_path: Path, shape: str) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle", few=3)
+    for route in ("whoami", "repo_info", "create_repo", "refs", "revision_info", "tree", "preupload", "lfs_batch",
+                  "commit", "tag", "discussions"):  # fmt: skip
+        hub.faults = [Fault(1, f"json {shape}", route, lasts=True)]
+        with client_of(hub), contextlib.suppress(Problem):
+            hub_release.release(bundle, NAME, pull=route == "discussions", patience=QUICK)
 
 
 def release_and_change_bundle(hub: FakeHub, bundle: Bundle) -> None:
