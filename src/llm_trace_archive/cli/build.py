@@ -79,7 +79,7 @@ def validate(
 
     All findings are printed, not only the first; the exit code is 1 if there are any. Without names, whatever is here.
 
-    Example: llm-traces validate mooncake --deep --mirror ~/upstream
+    Example: llm-traces validate mooncake/conversation --deep --mirror ~/upstream
     """
     from ..checks.report import write_json, write_junit
     from ..core.table import Table
