@@ -23,9 +23,13 @@ LARGEST_JSON = 64 << 20  # a lock of 10,000 resources has a third of it
 
 @dataclass(frozen=True)
 class Archive:
-    """The folder that holds `recipes/`, `schemas/`, `data/` and the lock `datapackage.json`."""
+    """The folder that holds `recipes/`, `schemas/` and the lock `datapackage.json`, and in a clone also `data/`.
+
+    The archive that an installed package brings is read-only: its content is in the folder `store`.
+    """
 
     root: Path
+    store: Path | None = None
 
     @classmethod
     def find(cls, start: Path | None = None) -> Archive:
@@ -108,9 +112,20 @@ class Archive:
         for name in ("lock", "locked"):
             self.__dict__.pop(name, None)
 
+    def path(self, workload: Workload) -> Path:
+        """Return where the content of a workload is, or would be.
+
+        In a store, content that the lock or the recipe describes otherwise has another path.
+        """
+        if self.store is None:
+            return self.root / workload.path
+        locked = self.locked.get(str(workload))
+        digits = str(locked["hash"]).removeprefix("sha256:") if locked else workload.digest
+        return self.store / workload.trace / f"{workload.name}-{digits[:16]}.parquet"
+
     def is_present(self, workload: Workload) -> bool:
         """Return whether the content is here; a link of git-annex may dangle."""
-        return (self.root / workload.path).exists()
+        return self.path(workload).exists()
 
 
 def _read_json(root: Path, path: str) -> dict[str, Any]:

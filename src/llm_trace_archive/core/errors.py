@@ -55,3 +55,10 @@ class Unavailable(Problem):
 
 class BadUpstream(Problem):
     """Upstream bytes do not match the pin, or the recipe can't read them."""
+
+
+class Absent(Problem):
+    """Content is not here: in neither this clone nor the user's data folder. `workloads` has the names."""
+
+    exit_code = USAGE
+    workloads: tuple[str, ...] = ()

@@ -1,0 +1,204 @@
+"""Lazy tables: `Records` of any kind, `Requests` with the methods of requests. DuckDB reads the Parquet files."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import duckdb
+
+from ..core.archive import Archive
+from ..core.catalogue import Entry, entries
+from ..core.errors import BadUse
+from ..core.extras import require
+from ..core.recipe import Recipe, Workload
+from ..core.schema import arrow_schema
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow as pa
+
+ROWS = "rows"  # what SQL on a table calls it
+
+
+@functools.cache
+def database() -> duckdb.DuckDBPyConnection:
+    """Return the database in memory that this process reads all tables with. Use a cursor of it."""
+    spill = Path(tempfile.gettempdir()) / f"llm-traces-{os.getpid()}"  # made only if memory runs out
+    return duckdb.connect(config={"temp_directory": str(spill)})
+
+
+def quote(text: str) -> str:
+    """Return text as a string of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quote_name(name: str) -> str:
+    """Return the name of a column or a table as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Source:
+    """The workloads that a table was opened from, and their archive."""
+
+    archive: Archive
+    workloads: tuple[Workload, ...]
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The recipes of the workloads, each once."""
+        return [self.archive.recipe(name) for name in dict.fromkeys(each.trace for each in self.workloads)]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema: of one workload all columns, of several the canonical ones."""
+        if len(self.workloads) == 1:
+            return arrow_schema(self.archive.schema(self.workloads[0]))
+        return arrow_schema(self.archive.canonical)
+
+    @cached_property
+    def sql(self) -> str:
+        """The SELECT that reads the files, in the order of the workloads."""
+        columns = ", ".join(map(quote_name, self.schema.names))
+        files = ", ".join(quote(str(self.archive.path(each))) for each in self.workloads)
+        return f"SELECT {columns} FROM read_parquet([{files}])"
+
+
+class Records:
+    """A lazy table of one or more workloads: nothing is read before rows are asked for.
+
+    source  what was opened
+    sql     a SELECT that gives the rows, on any connection of `database`
+    steps   what was done to the rows since they were opened, in order
+    """
+
+    def __init__(self, source: Source, sql: str, steps: Sequence[str] = ()) -> None:
+        self.source = source
+        self.sql = sql
+        self.steps = tuple(steps)
+
+    def derive(self, sql: str, step: str) -> Self:
+        """Return the table of a SELECT in which this table is called `rows`.
+
+        step  what it does, for the provenance
+        """
+        return type(self)(self.source, f"WITH {ROWS} AS ({self.sql}) {sql}", (*self.steps, step))
+
+    def select(self, sql: str) -> duckdb.DuckDBPyRelation:
+        """Return the lazy relation of a SELECT in which this table is called `rows`.
+
+        It has a connection of its own, so that other reads don't disturb it.
+        """
+        return database().cursor().sql(f"WITH {ROWS} AS ({self.sql}) {sql}")
+
+    def relation(self) -> duckdb.DuckDBPyRelation:
+        """Return the lazy relation of the rows, on a connection of its own."""
+        return database().cursor().sql(self.sql)
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
+        """Return the rows as a lazy DuckDB relation on a connection; by default the one that `duckdb.sql` uses."""
+        return (connection or duckdb.default_connection()).sql(self.sql)
+
+    def batches(self, rows: int = 1 << 17) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order as Arrow record batches of at most `rows` rows, without keeping them."""
+        schema = self.schema
+        for batch in self.relation().to_arrow_reader(rows):
+            yield _cast(batch, schema)
+
+    def arrow(self) -> pa.Table:
+        """Return all rows as an Arrow table."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self.batches(), self.schema)
+
+    def head(self, rows: int = 10) -> pa.Table:
+        """Return the first rows as an Arrow table."""
+        return self.derive(f"SELECT * FROM {ROWS} LIMIT {int(rows)}", "").arrow()
+
+    def polars(self) -> polars.LazyFrame:
+        """Return the rows as a lazy Polars frame."""
+        require("polars", "polars", "a Polars frame")
+        frame: polars.LazyFrame = self.relation().pl(lazy=True)
+        return frame
+
+    def pandas(self) -> pandas.DataFrame:
+        """Return all rows as a pandas frame: numbers in nullable columns, names in categories."""
+        pd = require("pandas", "pandas", "a pandas frame")
+        import pyarrow as pa
+
+        nullable: dict[Any, Any] = {
+            pa.bool_(): pd.BooleanDtype(),
+            pa.int8(): pd.Int8Dtype(),
+            pa.int16(): pd.Int16Dtype(),
+            pa.int32(): pd.Int32Dtype(),
+            pa.int64(): pd.Int64Dtype(),
+            pa.float64(): pd.Float64Dtype(),
+            pa.string(): pd.StringDtype(),
+        }
+        frame: pandas.DataFrame = self.arrow().to_pandas(types_mapper=nullable.get)
+        return frame
+
+    # -- what a paper needs --------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """The workloads, as `trace/workload`."""
+        return [str(each) for each in self.source.workloads]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the rows."""
+        import pyarrow as pa
+
+        known = self.source.schema
+        found = self.derive(f"SELECT * FROM {ROWS} LIMIT 0", "").relation().to_arrow_reader(1).schema
+        fields = [known.field(each.name) if each.name in known.names else each for each in found]
+        return pa.schema(fields)
+
+    @property
+    def info(self) -> list[Entry]:
+        """What recipe and lock say of each workload."""
+        return list(entries(self.source.archive, list(self.source.workloads)))
+
+    def __repr__(self) -> str:
+        steps = "".join(f", {step}" for step in self.steps)
+        return f"<{type(self).__name__} {', '.join(self.names)}{steps}>"
+
+
+class Requests(Records):
+    """A lazy table of requests, with the canonical columns."""
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the batch with the types of the schema; DuckDB gives dictionaries as text."""
+    import pyarrow as pa
+
+    columns = []
+    for column, field in zip(batch.columns, schema, strict=True):
+        if pa.types.is_dictionary(field.type) and not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        columns.append(column if column.type == field.type else column.cast(field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def open_records(source: Source) -> Records:
+    """Return the table of workloads whose content is here. Raises BadUse for several that are not all requests."""
+    are_requests = {each.is_requests for each in source.workloads}
+    if len(source.workloads) > 1 and are_requests != {True}:
+        others = [str(each) for each in source.workloads if not each.is_requests]
+        raise BadUse(
+            ", ".join(others),
+            "not a table of requests, so it can't be one table with others",
+            next=f"open it by itself: lta.open({others[0]!r})",
+        )
+    return (Requests if are_requests == {True} else Records)(source, source.sql)
