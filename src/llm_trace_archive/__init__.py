@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.errors import Absent, Problem
     from .workload.open import open
-    from .workload.records import Records, Requests
+    from .workload.records import Records
+    from .workload.requests import Requests
 
 __version__ = "0.1.0"
 __all__ = ["Absent", "Problem", "Records", "Requests", "__version__", "open"]
@@ -24,7 +25,7 @@ _HOMES = {
     "Absent": "core.errors",
     "Problem": "core.errors",
     "Records": "workload.records",
-    "Requests": "workload.records",
+    "Requests": "workload.requests",
     "open": "workload.open",
 }
 

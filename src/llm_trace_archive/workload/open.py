@@ -6,7 +6,8 @@ from ..core.archive import Archive
 from ..core.errors import Absent, BadUse
 from ..core.recipe import Workload
 from ..core.settings import archive_folder
-from .records import Records, Source, open_records
+from .records import Records, Source
+from .requests import open_records
 
 
 def open(*names: str) -> Records:

@@ -1,4 +1,4 @@
-"""Lazy tables: `Records` of any kind, `Requests` with the methods of requests. DuckDB reads the Parquet files."""
+"""Lazy tables: rows of any kind, which DuckDB reads from Parquet files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import duckdb
 
 from ..core.archive import Archive
 from ..core.catalogue import Entry, entries
-from ..core.errors import BadUse
 from ..core.extras import require
 from ..core.recipe import Recipe, Workload
 from ..core.schema import arrow_schema
@@ -51,6 +50,11 @@ class Source:
 
     archive: Archive
     workloads: tuple[Workload, ...]
+
+    @property
+    def chain(self) -> str:
+        """How it was opened, as Python."""
+        return f"open({', '.join(repr(str(each)) for each in self.workloads)})"
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -170,13 +174,13 @@ class Records:
         """What recipe and lock say of each workload."""
         return list(entries(self.source.archive, list(self.source.workloads)))
 
+    @property
+    def chain(self) -> str:
+        """What was opened, and what was done to it since, as Python."""
+        return ".".join((self.source.chain, *self.steps))
+
     def __repr__(self) -> str:
-        steps = "".join(f", {step}" for step in self.steps)
-        return f"<{type(self).__name__} {', '.join(self.names)}{steps}>"
-
-
-class Requests(Records):
-    """A lazy table of requests, with the canonical columns."""
+        return f"<{type(self).__name__} {self.chain}>"
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -189,16 +193,3 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
             column = column.dictionary_encode()
         columns.append(column if column.type == field.type else column.cast(field.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def open_records(source: Source) -> Records:
-    """Return the table of workloads whose content is here. Raises BadUse for several that are not all requests."""
-    are_requests = {each.is_requests for each in source.workloads}
-    if len(source.workloads) > 1 and are_requests != {True}:
-        others = [str(each) for each in source.workloads if not each.is_requests]
-        raise BadUse(
-            ", ".join(others),
-            "not a table of requests, so it can't be one table with others",
-            next=f"open it by itself: lta.open({others[0]!r})",
-        )
-    return (Requests if are_requests == {True} else Records)(source, source.sql)
