@@ -64,29 +64,29 @@ def test_wrong_use_exits_with_2(samples: Samples, command: list[str], said: str)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
-def test_list_tells_rows_period_capabilities_licence_and_presence(samples: Samples, tmp_path: Path) -> None:
+def test_list_shows_rows_period_capabilities_licence_and_presence(samples: Samples, tmp_path: Path) -> None:
     lines = llm_traces("list", cwd=samples.root).stdout.splitlines()
-    assert lines[0].split() == ["trace/workload", "rows", "period", "shows", "licence", "content"]
+    assert lines[0].split() == ["trace/workload", "rows", "period", "capabilities", "licence", "content"]
     third = next(line for line in lines if line.startswith("burstgpt/3"))
     for part in ("400", "days", "arrivals, sessions, latencies, failures", "CC-BY-4.0", "here"):
         assert part in third
     clone = samples.clone(tmp_path)
-    told = llm_traces("list", cwd=clone).stdout
-    assert f"{len(lines) - 1} of {len(lines) - 1} not here" in told
+    output = llm_traces("list", cwd=clone).stdout
+    assert f"{len(lines) - 1} of {len(lines) - 1} are not here" in output
 
 
-def test_info_tells_all_of_a_trace(archive: Archive) -> None:
+def test_info_shows_all_of_a_trace(archive: Archive) -> None:
     for trace in archive.recipes:
-        told = llm_traces("info", trace, cwd=ROOT).stdout
-        flat = " ".join(told.split())
+        output = llm_traces("info", trace, cwd=ROOT).stdout
+        flat = " ".join(output.split())
         recipe = archive.recipe(trace)
         for part in (recipe.title, recipe.cite, recipe.licence["spdx"], recipe.homepage):
             assert " ".join(part.split()) in flat
         for workload in recipe.workloads:
             for _, url in workload.sources:
-                assert url in told
+                assert url in output
             for file in workload.files if workload.listed is None else ():
-                assert (file.pin or ("", "not pinned"))[1] in told
+                assert (file.pin or ("", "not pinned"))[1] in output
         for anomaly in recipe.anomalies:
             assert anomaly["what"].split(":")[0][:30] in flat
 

@@ -115,14 +115,14 @@ def test_filtered_kavier_files_are_the_published_figures(archive: Archive, mirro
     }.items():
         path = mirror / "kavier" / f"filtered_{kind}.csv"
         workload = archive.recipe("kavier").workload(kind)
-        told: dict[str, dict[str, float]] = {}
+        published: dict[str, dict[str, float]] = {}
         for figure in workload.published:
-            told.setdefault(figure.get("column", figure["figure"]), {}).update(figure["value"])
+            published.setdefault(figure.get("column", figure["figure"]), {}).update(figure["value"])
         for line in path.read_text().splitlines()[1:]:
             cells = line.split(",")[1 if kind == "prefill" else 0 :]
             for column, cell in zip(columns, cells[1:], strict=True):
                 value = float(cell) * (1e6 if column == "latency_us" else 1)
-                assert told[column][cells[0]] == pytest.approx(value), (kind, column, cells[0])
+                assert published[column][cells[0]] == pytest.approx(value), (kind, column, cells[0])
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         assert any(sha256 in figure["source"] for figure in workload.published)
 

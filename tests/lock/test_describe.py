@@ -63,11 +63,11 @@ def test_every_resource_has_what_a_reader_needs(archive: Archive) -> None:
 def test_data_holds_a_link_a_pinned_workload_and_nothing_else(archive: Archive) -> None:
     """To the key of its sha256 where the lock has it, else to the key of its recipe."""
     held = dict(line.split("\t")[::-1] for line in git("ls-files", "--stage", "data", cwd=ROOT).splitlines())
-    wanted = {archive.select(names)[0].path: key for key, names in links.keys(archive).items()}
+    wanted = {archive.select(names)[0].path: key for key, names in links.workloads_by_key(archive).items()}
     assert held.keys() == wanted.keys()
     for path, key in wanted.items():
         assert held[path].startswith("120000"), f"{path} is not a link"
-        assert (ROOT / path).readlink() == Path(links.target(path, key))
+        assert (ROOT / path).readlink() == Path(links.link_target(path, key))
 
 
 def test_synthetic_data_says_so_wherever_it_surfaces(samples: Samples) -> None:

@@ -106,10 +106,10 @@ def hit_ratios(
         runs.setdefault(segment, Run(definition)).add(ids, lengths)
     if not has_ids:
         return None
-    sizes = {size // (block_bytes or 1): size for size in bytes}
-    found = {segment: run.replay(shares, blocks, list(sizes)) for segment, run in runs.items()}
-    parts = {segment: _reuse(definition, [hits], shares, blocks, bytes, block_bytes) for segment, hits in found.items()}
-    total = _reuse(definition, list(found.values()), shares, blocks, bytes, block_bytes)
+    sizes = [size // (block_bytes or 1) for size in bytes]
+    found = {segment: run.replay(shares, blocks, sizes) for segment, run in runs.items()}
+    parts = {segment: _reuse(definition, [hits], shares, blocks, bytes) for segment, hits in found.items()}
+    total = _reuse(definition, list(found.values()), shares, blocks, bytes)
     return replace(total, segments=parts) if len(parts) > 1 else total
 
 
@@ -231,7 +231,6 @@ def _reuse(
     shares: Sequence[float],
     blocks: Sequence[int],
     bytes: Sequence[int],
-    block_bytes: int | None,
 ) -> PrefixReuse:
     count = sum(each.blocks for each in hits)
 

@@ -10,7 +10,7 @@ import typer
 from .. import __version__
 from ..core.errors import FINDINGS, Problem
 from ..core.settings import cache_folder
-from .options import Mirror, Names, Offline, archive_of
+from .options import Mirror, Names, Offline, any_archive, archive_of
 
 app = typer.Typer()
 
@@ -34,8 +34,8 @@ def build(
     """
     from ..lock.build import Built, build_all
     from ..lock.describe import describe
+    from ..lock.progress import Progress
     from ..upstream.sources import Sources
-    from .progress import Progress
 
     archive = archive_of(context)
     workloads = archive.select(names or ())
@@ -79,7 +79,7 @@ def validate(
 
     All findings are printed, not only the first; the exit code is 1 if there are any. Without names, whatever is here.
 
-    Example: llm-traces validate mooncake --deep --mirror ~/upstream
+    Example: llm-traces validate mooncake/conversation --deep --mirror ~/upstream
     """
     from ..checks.report import write_json, write_junit
     from ..core.table import Table
@@ -131,7 +131,7 @@ def restore(
     """
     from ..convert.restore import restore_to
 
-    archive = archive_of(context)
+    archive = any_archive(context)
     workloads = archive.select([name])
     if len(workloads) != 1:
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")

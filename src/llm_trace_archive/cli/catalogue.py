@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Names, archive_of
+from .options import Names, any_archive
 
 app = typer.Typer()
 
@@ -20,7 +20,7 @@ def list_(context: typer.Context, names: Names = None) -> None:
     from ..core.catalogue import entries
     from .terminal import print_table
 
-    archive = archive_of(context)
+    archive = any_archive(context)
     rows = [
         (
             str(each.workload) + (" (synthetic)" if each.recipe.synthetic else ""),
@@ -47,5 +47,5 @@ def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="T
     from ..core.catalogue import entries
     from .terminal import print_info
 
-    archive = archive_of(context)
+    archive = any_archive(context)
     print_info(list(entries(archive, archive.select([trace]))))

@@ -154,10 +154,10 @@ def zenodo(
 
     Example: llm-traces release zenodo ../bundle --publish
     """
+    from ..lock.progress import Progress
     from ..release.bundle.folder import Bundle
     from ..release.record import find_place
     from ..release.zenodo import release as zenodo
-    from .progress import Progress
 
     _require_online()
     bundle = Bundle.open(folder)
@@ -204,9 +204,9 @@ def status(
     Example: llm-traces release status ../bundle
     """
     from ..core.files import write_output
+    from ..lock.progress import Progress
     from ..release.bundle.folder import Bundle
     from ..release.status import find_status
-    from .progress import Progress
 
     _require_online()
     with Progress() as progress:

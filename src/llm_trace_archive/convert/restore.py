@@ -168,7 +168,7 @@ def restore_to(
     """
     if not archive.is_present(workload):
         raise BadUse(str(workload), "its content is missing", expected=workload.path, next=f"llm-traces get {workload}")
-    table = Table(archive.root / workload.path)
+    table = Table(archive.path(workload))
     several = len(read_parts(table)) > 1 and not derived_file
     if output.resolve().is_relative_to((archive.root / "data").resolve()):
         raise BadUse(str(output), "is in the archive's own data folder", next="give another -o")

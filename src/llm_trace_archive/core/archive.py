@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +15,13 @@ from typing import Any
 from . import recipe_file
 from .errors import BadUse
 from .recipe import Recipe, Workload
+from .settings import archive_folder, data_folder
 from .table_schema import table_schema
 
 LOCK = "datapackage.json"
 CITATION = "CITATION.cff"
 SUMS = "SHA256SUMS"  # a folder with one is a released bundle
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a trace
 LARGEST_JSON = 64 << 20  # a lock of 10,000 resources has a third of it
 
 
@@ -30,6 +34,23 @@ class Archive:
 
     root: Path
     store: Path | None = None
+
+    @classmethod
+    def find_or_installed(cls, start: Path | None = None) -> Archive:
+        """Return the archive that contains the current directory, or else the one that came with this package.
+
+        start  a folder in the archive to use instead; default: `LLM_TRACES_ARCHIVE`
+
+        The archive of the package is recipes, schemas and lock; its content is in the user's data folder. Raises BadUse
+        if `start` is in no archive.
+        """
+        if start := start or archive_folder():
+            return cls.find(start)
+        with contextlib.suppress(BadUse):
+            return cls.find()
+        package = Path(__file__).parent.parent
+        installed = package / "archive"  # of a wheel; an editable installation is in a checkout
+        return cls(installed if installed.is_dir() else package.parent.parent, data_folder())
 
     @classmethod
     def find(cls, start: Path | None = None) -> Archive:
@@ -58,12 +79,29 @@ class Archive:
         return _read_json(self.root, "schemas/request.json")
 
     def recipe(self, trace: str) -> Recipe:
-        """Return the recipe of a trace. Raises BadUse, which lists the traces."""
+        """Return the recipe of a trace. Raises BadUse, which lists the traces.
+
+        A recipe that is read before the others, as to open its content, is read alone and not checked, which is faster.
+        """
+        if "recipes" not in self.__dict__ and (recipe := self._read_alone(trace)):
+            return recipe
         if trace not in self.recipes:
             near = [name for name in self.recipes if trace and name.startswith(trace.lower())]
             near = near or difflib.get_close_matches(trace.lower(), self.recipes, n=1)
             raise BadUse(trace, "no such trace", nearest=", ".join(near), there_are=", ".join(self.recipes))
         return self.recipes[trace]
+
+    def _read_alone(self, trace: str) -> Recipe | None:
+        """Return the recipe of a trace without a check; None if it can't be read so, which the check explains."""
+        path = self.root / "recipes" / f"{trace}.toml"
+        if trace not in self._alone and NAME.fullmatch(trace) and path.is_file():
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, BadUse):
+                self._alone[trace] = recipe_file.parse(path, self.canonical)
+        return self._alone.get(trace)
+
+    @cached_property
+    def _alone(self) -> dict[str, Recipe]:
+        return {}
 
     def select(self, names: Iterable[str] = ()) -> list[Workload]:
         """Return workloads by `trace` or `trace/workload`, in the order of the recipes; without names, all of them.
@@ -106,6 +144,19 @@ class Archive:
                 reason=f"a resource lacks {error}",
                 next=f"git checkout -- {LOCK}",
             ) from None
+
+    def record(self, workload: Workload) -> Mapping[str, Any]:
+        """Return what is recorded of a workload's content: its resource in the lock, or what a store keeps beside it.
+
+        Of content that was never built, nothing.
+        """
+        if (locked := self.locked.get(str(workload))) or self.store is None:
+            return locked or {}
+        try:
+            found = json.loads(self.path(workload).with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def reread(self) -> None:
         """Forget the lock that was read: it has been written since."""

@@ -26,9 +26,8 @@ class Entry:
 
 def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
     """Yield an entry for each workload, from recipes and lock."""
-    locked = archive.locked
     for workload in workloads:
-        facts = locked.get(str(workload), {})
+        facts = archive.record(workload)
         stats = facts.get("facts", {})
         yield Entry(
             workload,

@@ -5,6 +5,7 @@ It is declarative, so that the same mapping runs forwards (convert.canonicalise)
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -331,6 +332,10 @@ class Recipe:
         for workload in self.workloads:
             if workload.name == name:
                 return workload
+        near = difflib.get_close_matches(name.lower(), [each.name for each in self.workloads], n=1)
         raise BadUse(
-            f"{self.name}/{name}", "no such workload", there_are=", ".join(str(each) for each in self.workloads)
+            f"{self.name}/{name}",
+            "no such workload",
+            nearest=", ".join(f"{self.name}/{each}" for each in near),
+            there_are=", ".join(str(each) for each in self.workloads),
         )

@@ -47,6 +47,11 @@ def read(path: Path, schema: Mapping[str, Any], canonical: Mapping[str, Any]) ->
     return recipe
 
 
+def parse(path: Path, canonical: Mapping[str, Any]) -> Recipe:
+    """Read one recipe without a check. Of a wrong one it raises whatever comes of it."""
+    return _recipe(path, tomllib.loads(path.read_text(encoding="utf-8")), canonical)
+
+
 Where = tuple[str | int, ...]
 
 

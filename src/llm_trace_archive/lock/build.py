@@ -39,9 +39,9 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
 
     originals = _fetch(workload, sources)
     path = archive.root / workload.path
-    with _report_disk_problems(path), temporary(path) as part:
+    with report_disk_problems(path), temporary(path) as part:
         built = _make(archive, workload, part, originals, sources)
-        _compare_with_lock(archive, built)
+        compare_with_lock(archive, built)
         links.store(archive.root, workload.path, part, built.sha256, built.bytes)
     return built
 
@@ -60,7 +60,7 @@ def build_file(
     Raises Problem, and then leaves `target` as it was.
     """
     originals = _fetch(workload, sources)
-    with _report_disk_problems(target), replacing(target) as part:
+    with report_disk_problems(target), replacing(target) as part:
         built = _make(archive, workload, part, originals, sources)
         accept(built)
     return built
@@ -108,7 +108,7 @@ def _fetch(workload: Workload, sources: Sources) -> dict[str, Path]:
 
 
 @contextmanager
-def _report_disk_problems(target: Path) -> Iterator[None]:
+def report_disk_problems(target: Path) -> Iterator[None]:
     """Raise BadUse if the disk refuses to hold `target`."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -228,7 +228,7 @@ def _segments(table: Table, clock: str) -> list[dict[str, int | None]]:
     return [{"rows": each["us_count"], "first_us": each["us_min"], "last_us": each["us_max"]} for each in found]
 
 
-def _compare_with_lock(archive: Archive, built: Built) -> None:
+def compare_with_lock(archive: Archive, built: Built) -> None:
     """Raise Problem if the bytes differ from the lock's though recipe and tools are the same, or because of pyarrow."""
     locked = archive.locked.get(str(built.workload))
     if not locked or locked["hash"] == f"sha256:{built.sha256}":

@@ -3,35 +3,72 @@
 from __future__ import annotations
 
 from ..core.archive import Archive
-from ..core.errors import Absent, BadUse
+from ..core.errors import BadUse
 from ..core.recipe import Workload
-from ..core.settings import archive_folder
+from . import store
 from .records import Records, Source
 from .requests import open_records
 
 
-def open(*names: str) -> Records:
+def open(*names: str, fetch: bool = False) -> Records:
     """Return a lazy table of workloads ("azure-2024/code") or of all requests of a trace ("azure-2024").
 
-    Raises Absent that names every workload whose content is not here, BadUse for unknown names.
+    Several workloads are one table of the canonical columns, in the order of the names. Of a trace, a workload that has
+    the same requests as another one is left out. Content is that of the clone around the current directory
+    (or of `LLM_TRACES_ARCHIVE`), and elsewhere that of the user's data folder.
+
+    fetch  bring content that is not here, which may take a while: a bar shows the progress
+
+    Raises Absent that names every workload whose content is not here and what brings it, BadUse for unknown names and
+    for tables that don't fit into one, Problem for corrupt content.
     """
-    archive = Archive.find(archive_folder())
+    archive = Archive.find_or_installed()
     workloads = select(archive, names)
-    if absent := [str(each) for each in workloads if not archive.is_present(each)]:
-        problem = Absent(", ".join(absent), "the content is not here", next=f"llm-traces get {' '.join(absent)}")
-        problem.workloads = tuple(absent)
-        raise problem
+    if fetch:
+        fetch_content(archive, workloads)
+    store.require(archive, workloads)
     return open_records(Source(archive, tuple(workloads)))
 
 
+def fetch_content(archive: Archive, workloads: list[Workload]) -> None:
+    """Bring what is not here, from the mirror of the environment or the internet, with a bar. Raises Problem."""
+    import os
+
+    from ..core.settings import cache_folder
+    from ..lock.progress import Progress
+    from ..upstream.sources import Sources
+
+    with Progress() as progress:
+        mirror = os.environ.get("LLM_TRACES_MIRROR") or None
+        sources = Sources(cache=cache_folder(), mirror=mirror, on_progress=progress.bytes)
+        store.fetch(archive, workloads, sources)
+
+
 def select(archive: Archive, names: tuple[str, ...]) -> list[Workload]:
-    """Return the workloads that names stand for; a trace stands for its requests. Raises BadUse."""
+    """Return the workloads that names stand for, in their order; a trace stands for its requests, each once.
+
+    Raises BadUse for an unknown name, and for workloads that have the same requests.
+    """
     if not names:
         raise BadUse("lta.open", "no name was given", next="llm-traces list")
     wanted: dict[str, Workload] = {}
     for name in names:
-        found = archive.select([name])
-        if len(found) > 1:
-            found = [each for each in found if each.is_requests]
-        wanted |= {str(each): each for each in found}
+        wanted |= {str(each): each for each in _find(archive, name)}
+    for each in wanted.values():
+        if twice := [other for other in each.same_requests_as if other in wanted]:
+            raise BadUse(
+                str(each),
+                f"has the same requests as {twice[0]}, so one table would have them twice",
+                next="open one of the two, or each by itself",
+            )
     return list(wanted.values())
+
+
+def _find(archive: Archive, name: str) -> list[Workload]:
+    trace, *rest = name.strip("/").removeprefix("data/").removesuffix(".parquet").split("/")
+    recipe = archive.recipe(trace)
+    if rest:
+        return [recipe.workload(rest[-1])]
+    requests = [each for each in recipe.workloads if each.is_requests]
+    names = {str(each) for each in requests}
+    return [each for each in requests if not names.intersection(each.same_requests_as)]

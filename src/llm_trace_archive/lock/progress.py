@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.errors import Problem
 from ..core.recipe import Workload
-from ..lock.build import Built
+from .build import Built
 
 
 class Progress:
