@@ -55,6 +55,11 @@ class Source:
     workloads: tuple[Workload, ...]
 
     @property
+    def chain(self) -> str:
+        """How it was opened, as Python."""
+        return f"open({', '.join(repr(str(each)) for each in self.workloads)})"
+
+    @property
     def recipes(self) -> list[Recipe]:
         """The recipes of the workloads, each once."""
         return [self.archive.recipe(name) for name in dict.fromkeys(each.trace for each in self.workloads)]
@@ -202,9 +207,13 @@ class Records:
         """What recipe and lock say of each workload."""
         return list(entries(self.source.archive, list(self.source.workloads)))
 
+    @property
+    def chain(self) -> str:
+        """What was opened, and what was done to it since, as Python."""
+        return ".".join((self.source.chain, *self.steps))
+
     def __repr__(self) -> str:
-        steps = "".join(f", {step}" for step in self.steps)
-        return f"<{type(self).__name__} {', '.join(self.names)}{steps}>"
+        return f"<{type(self).__name__} {self.chain}>"
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

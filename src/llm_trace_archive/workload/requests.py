@@ -6,10 +6,11 @@ from ..core.errors import BadUse
 from . import series
 from .profile import Profile, measure
 from .records import Records, Source
+from .shape import Shaping
 from .times import Time
 
 
-class Requests(Records):
+class Requests(Shaping):
     """A lazy table of requests, with the canonical columns."""
 
     def rate(self, per: Time = "1s") -> Records:
