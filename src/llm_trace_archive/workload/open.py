@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..core.archive import Archive
 from ..core.errors import BadUse
 from ..core.recipe import Workload
 from . import store
 from .records import Records, Source
-from .requests import open_records
+from .requests import Requests, open_records
+from .save import read_saved
 
 
 def open(*names: str, fetch: bool = False) -> Records:
     """Return a lazy table of workloads ("azure-2024/code") or of all requests of a trace ("azure-2024").
+
+    A path opens a workload that was saved.
 
     Several workloads are one table of the canonical columns, in the order of the names. Of a trace, a workload that has
     the same requests as another one is left out. Content is that of the clone around the current directory
@@ -23,11 +28,20 @@ def open(*names: str, fetch: bool = False) -> Records:
     for tables that don't fit into one, Problem for corrupt content.
     """
     archive = Archive.find_or_installed()
+    if len(names) == 1 and is_saved(archive, names[0]):
+        saved = read_saved(archive, Path(names[0]))
+        return Requests(saved, saved.sql)
     workloads = select(archive, names)
     if fetch:
         fetch_content(archive, workloads)
     store.require(archive, workloads)
     return open_records(Source(archive, tuple(workloads)))
+
+
+def is_saved(archive: Archive, name: str) -> bool:
+    """Return whether a name is the path of a file that is not a table of the archive."""
+    path = Path(name)
+    return path.suffix == ".parquet" and path.is_file() and archive.root / "data" not in path.resolve().parents
 
 
 def fetch_content(archive: Archive, workloads: list[Workload]) -> None:
