@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from ..core.archive import Archive
 from ..core.errors import BadUse
@@ -10,10 +11,13 @@ from ..core.recipe import Workload
 from . import store
 from .records import Records, Source
 from .requests import Requests, open_records
+from .save import read_saved
 
 
 def open(*names: str, fetch: bool = False) -> Records:
     """Return a lazy table of workloads ("azure-2024/code") or of all requests of a trace ("azure-2024").
+
+    A path opens a workload that was saved.
 
     Several workloads are one table of the canonical columns, in the order of the names. Of a trace, a workload that has
     the same requests as another one is left out. Content is that of the clone around the current directory
@@ -29,6 +33,9 @@ def open(*names: str, fetch: bool = False) -> Records:
 
 def open_in(archive: Archive, *names: str, fetch: bool = False) -> Records:
     """Do as `open` does, with the content of an archive."""
+    if len(names) == 1 and is_saved(archive, names[0]):
+        saved = read_saved(archive, Path(names[0]))
+        return Requests(saved, saved.sql)
     workloads = select(archive, names)
     if fetch:
         fetch_content(archive, workloads)
@@ -47,9 +54,18 @@ def open_requests(archive: Archive, *names: str) -> Requests:
 
 def open_each(archive: Archive, names: Iterable[str]) -> list[Requests]:
     """Return a table for each of the workloads of requests that names stand for. Raises as `open_requests` does."""
-    workloads = select(archive, names)
+    names = list(names)
+    others = [each for each in names if not is_saved(archive, each)]
+    workloads = select(archive, others) if others or not names else []
     store.require(archive, workloads)
-    return [open_requests(archive, str(each)) for each in workloads]
+    saved = [each for each in names if each not in others]
+    return [open_requests(archive, each) for each in (*map(str, workloads), *saved)]
+
+
+def is_saved(archive: Archive, name: str) -> bool:
+    """Return whether a name is the path of a file that is not a table of the archive."""
+    path = Path(name)
+    return path.suffix == ".parquet" and path.is_file() and archive.root / "data" not in path.resolve().parents
 
 
 def fetch_content(archive: Archive, workloads: list[Workload]) -> None:

@@ -20,6 +20,7 @@ from ..core.errors import Problem
 from ..core.extras import require
 from ..core.recipe import Recipe, Workload
 from ..core.schema import arrow_schema
+from .origin import Origin, origin_of
 
 if TYPE_CHECKING:
     import pandas
@@ -58,6 +59,17 @@ class Source:
     def chain(self) -> str:
         """How it was opened, as Python."""
         return f"open({', '.join(repr(str(each)) for each in self.workloads)})"
+
+    @property
+    def epoch(self) -> str | None:
+        """The date and time that arrivals count from; None if it is not known, or the workloads differ."""
+        found = {each.properties.get("epoch") for each in self.workloads}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where the rows come from."""
+        return tuple(origin_of(self.archive, each) for each in self.workloads)
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -201,6 +213,16 @@ class Records:
             found = self.select(f"SELECT * FROM {ROWS} LIMIT 0").to_arrow_reader(1).schema
         fields = [known.field(each.name) if each.name in known.names else each for each in found]
         return pa.schema(fields)
+
+    @property
+    def citation(self) -> str:
+        """What to cite for these rows, a line for each publication."""
+        return "\n".join(dict.fromkeys(each.citation for each in self.source.origins))
+
+    @property
+    def licence(self) -> str:
+        """The licences of these rows, as SPDX identifiers."""
+        return "; ".join(dict.fromkeys(each.licence for each in self.source.origins))
 
     @property
     def info(self) -> list[Entry]:

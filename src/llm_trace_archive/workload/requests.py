@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..analysis.kv_cache import HitRatio, columns_for, hit_ratio
 from ..core.errors import BadUse
 from . import series
 from .profile import Profile, measure
-from .records import Records, Source
-from .shape import Shaping
+from .records import ROWS, Records, Source, quote_name
+from .save import save
+from .shape import Merged, Shaping
 from .times import Time
+
+RUN = ("trace", "workload", "segment")  # rows of one have a clock and a cache of their own
+ROWS_AT_ONCE = 1 << 14
 
 
 class Requests(Shaping):
@@ -20,6 +29,25 @@ class Requests(Shaping):
     def profile(self) -> Profile:
         """Return what a workload looks like in figures, as docs/profile.md defines them."""
         return measure(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the requests to a file that names their sources and steps; see `save.save`."""
+        save(self, Path(path))
+
+    def hit_ratio(self, *, by: str | Sequence[str] = (), **question: Any) -> HitRatio | None:
+        """Return the hit ratios of KV caches of some capacities; see `analysis.kv_cache.hit_ratio`.
+
+        by  columns such as "model" whose values have caches of their own, besides each segment
+        """
+        own = ["segment"] if isinstance(self.source, Merged) or len(self.source.workloads) == 1 else list(RUN)
+        split = [*own, *([by] if isinstance(by, str) else by)]
+        columns = columns_for(question.get("count", "blocks"), split)
+        if unknown := [each for each in columns if each not in self.schema.names]:
+            raise BadUse(
+                "hit ratio", f"there is no column {', '.join(unknown)}", there_are=", ".join(self.schema.names)
+            )
+        rows = self.select(f"SELECT {', '.join(map(quote_name, columns))} FROM {ROWS}")
+        return hit_ratio(rows.to_arrow_reader(ROWS_AT_ONCE), by=split, **question)
 
 
 def open_records(source: Source) -> Records:

@@ -18,6 +18,8 @@ import duckdb
 
 from ..core.errors import BadUse
 from ..core.schema import arrow_schema
+from .notes import ramp
+from .origin import Origin
 from .records import ROWS, Records, Source, quote, quote_name
 from .times import Time, duration, microseconds, since_epoch
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 LARGEST_FAMILY = 0.25  # of the share that stays; a sample depends on a family that is larger
 NEARLY_EMPTY = 0.2  # of the rate of the whole
-RAMP = 2  # times the rate of the other half, and
-CERTAIN = 4  # standard deviations of a Poisson process apart
 RE_TIMING = ("scale", "rebase", "shift", "repeat")
 
 
@@ -56,9 +56,20 @@ class Family:
 
 @dataclass(frozen=True)
 class Merged(Source):
-    """Workloads on one clock, as `merge` makes them, with the canonical columns; `chain` says how."""
+    """Workloads on one clock, as `merge` makes them, with the canonical columns; `chain` says how, of which tables."""
 
     chain: str = ""
+    parts: tuple[Source, ...] = ()
+
+    @property
+    def epoch(self) -> str | None:
+        """None: merged clocks have no common date."""
+        return None
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Those of all parts, each once."""
+        return tuple(dict.fromkeys(origin for part in self.parts for origin in part.origins))
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -149,7 +160,7 @@ class Shaping(Records):
     def limit(self, requests: int) -> Self:
         """Return the first requests."""
         step = f"limit({requests!r})"
-        self._one_table(step)
+        self.require_one_table(step)
         if requests < 1:
             raise BadUse(step, "must be at least 1")
         found = self._read(f"SELECT request_id FROM {ROWS} ORDER BY request_id LIMIT 1 OFFSET {int(requests) - 1}")
@@ -164,7 +175,7 @@ class Shaping(Records):
              their prompt from the end, together with its blocks: to whole blocks, as part of a block has no id.
         """
         step = f"max_context({tokens!r}, {how!r})"
-        self._one_table(step)
+        self.require_one_table(step)
         _one_of("how", how, ("drop", "clip"), step)
         if tokens < 2:
             raise BadUse(step, "must be at least 2 tokens, for a prompt and an answer")
@@ -198,7 +209,7 @@ class Shaping(Records):
         small ones are kept in proportion. Requests without a session or ids are groups of their own.
         """
         step = f"thin({share!r}, by={by!r}, seed={seed!r})"
-        self._one_table(step)
+        self.require_one_table(step)
         _one_of("by", by, ("session", "prefix", "request"), step)
         if not 0 < share <= 1:
             raise BadUse(step, "the share must be above 0 and at most 1")
@@ -213,7 +224,7 @@ class Shaping(Records):
             family = self.families(depth) if depth else self.families_for(share)
             step = f"thin({share!r}, by={by!r}, seed={seed!r}, depth={family.depth})"
             if family.largest > LARGEST_FAMILY * share:
-                _warn(step, f"the largest family has {family.largest:.1%} of the requests, so the sample depends on it")
+                warn(step, f"the largest family has {family.largest:.1%} of the requests, so the sample depends on it")
             key, size = f"coalesce(hash_ids[1:{family.depth}], [-1 - request_id])", "sum(len(hash_ids))"
         if share == 1:
             return self.derive(f"SELECT * FROM {ROWS}", step)
@@ -358,7 +369,7 @@ class Shaping(Records):
         tables = [self, *others]
         spans = [each._one_segment(step) for each in tables]
         if max(span.first for span in spans) > min(span.last for span in spans):
-            _warn(step, "the arrivals of the tables do not overlap: rebase() each of them to merge their beginnings")
+            warn(step, "the arrivals of the tables do not overlap: rebase() each of them to merge their beginnings")
         columns = ", ".join(map(quote_name, arrow_schema(self.source.archive.canonical).names))
         parts, offset = [], 0
         for number, table in enumerate(tables):
@@ -375,7 +386,9 @@ class Shaping(Records):
         workloads = {str(workload): workload for table in tables for workload in table.source.workloads}
         every = f"SELECT * FROM ({' UNION ALL '.join(parts)})"
         sql = f"SELECT * EXCLUDE (part) FROM ({_numbered(every, 'arrival_us, part, request_id')}) ORDER BY request_id"
-        return type(self)(Merged(self.source.archive, tuple(workloads.values()), f"{self.chain}.{step}"), sql)
+        sources = tuple(table.source for table in tables)
+        merged = Merged(self.source.archive, tuple(workloads.values()), f"{self.chain}.{step}", sources)
+        return type(self)(merged, sql)
 
     # -- what a step asks ----------------------------------------------------------------------------------------------
 
@@ -386,7 +399,8 @@ class Shaping(Records):
         """Return how many requests have a value in a column."""
         return int(self._read(f"SELECT count({column}) FROM {ROWS}")[0][0])
 
-    def _one_table(self, step: str) -> None:
+    def require_one_table(self, step: str) -> None:
+        """Raise BadUse for several workloads that are not merged."""
         if len(self.source.workloads) > 1 and not isinstance(self.source, Merged):
             first, second, *_ = self.names
             raise BadUse(
@@ -398,7 +412,7 @@ class Shaping(Records):
 
     def _spans(self, step: str) -> dict[int, Span]:
         """Return the span of each segment. Raises BadUse if there are no arrivals."""
-        self._one_table(step)
+        self.require_one_table(step)
         spans = self._span_of_segments
         if not spans:
             what = "no request is left" if not self._count("*") else "needs arrivals, and no request has one"
@@ -425,9 +439,8 @@ class Shaping(Records):
 
     def _moment(self, time: Time, span: Span, step: str) -> int:
         """Return a time given since the first arrival, or as a date, in microseconds of the arrivals."""
-        is_moved = isinstance(self.source, Merged) or any(each.split("(")[0] in RE_TIMING for each in self.steps)
-        epoch = None if is_moved else self.source.workloads[0].properties.get("epoch")
-        date = since_epoch(time, epoch, step)
+        is_moved = any(each.split("(")[0] in RE_TIMING for each in self.steps)
+        date = since_epoch(time, None if is_moved else self.source.epoch, step)
         return span.first + microseconds(time, step) if date is None else date
 
     def _replace(self, columns: Mapping[str, str], step: str) -> Self:
@@ -447,13 +460,13 @@ class Shaping(Records):
             """
         )
         if sessions == "whole" and (after or others):
-            _warn(
+            warn(
                 step,
                 f"{after or 0:,} requests of its sessions arrive after its end and are kept;"
                 f" {others or 0:,} requests in it belong to sessions that began before and are left out",
             )
         if sessions == "cut" and (before or later):
-            _warn(
+            warn(
                 step,
                 f"of the sessions in it, {before or 0:,} requests arrive before it and {later or 0:,} after it,"
                 " and are left out",
@@ -467,17 +480,15 @@ class Shaping(Records):
             1e6 * count / max(time, 1) for count, time in ((span.rows, span.last - span.first), (rows, length))
         )
         if rate < NEARLY_EMPTY * whole:
-            _warn(step, f"has {rate:.3g} requests/s{where}, where the whole has {whole:.3g}: nearly empty")
+            warn(step, f"has {rate:.3g} requests/s{where}, where the whole has {whole:.3g}: nearly empty")
         if rows > 1:
             middle = max(low, span.first) + length // 2
             ((half,),) = self._read(
                 f"SELECT count(*) FROM {ROWS} WHERE segment = {segment} AND {inside} AND arrival_us < {middle}"
             )
             ends = 2e6 * half / length, 2e6 * (rows - half) / length
-            if max(ends) > RAMP * min(ends) and abs(rows - 2 * half) > CERTAIN * math.sqrt(rows):
-                _warn(
-                    step, f"is a ramp{where}: {ends[0]:.3g} requests/s in its first half, {ends[1]:.3g} in its second"
-                )
+            if ramp(half, rows - half):
+                warn(step, f"is a ramp{where}: {ends[0]:.3g} requests/s in its first half, {ends[1]:.3g} in its second")
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...], step: str) -> None:
@@ -514,5 +525,6 @@ def _shown(spans: Mapping[int, Span]) -> str:
     )
 
 
-def _warn(step: str, message: str) -> None:
+def warn(step: str, message: str) -> None:
+    """Warn of something that a step does or finds."""
     warnings.warn(f"{step}: {message}", ShapeWarning, stacklevel=4)
