@@ -15,7 +15,10 @@ from .recipe import Recipe, Workload
 
 @dataclass(frozen=True)
 class Entry:
-    """What a reader chooses a workload by. `rows` and `period` are None while neither recipe nor lock knows them."""
+    """What a reader chooses a workload by. `rows` and `period` are None while neither recipe nor lock knows them.
+
+    place  where the content is, or would be
+    """
 
     workload: Workload
     recipe: Recipe
@@ -23,6 +26,7 @@ class Entry:
     period: str | None
     capabilities: tuple[str, ...]
     state: str
+    place: str
     facts: Mapping[str, Any]
 
 
@@ -38,6 +42,7 @@ def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
             _period(workload, stats),
             capabilities(workload),
             _state(archive, workload, facts),
+            workload.path if archive.store is None else str(archive.path(workload)),
             facts,
         )
 
@@ -111,7 +116,7 @@ def _info(entries: Sequence[Entry]) -> Iterator[str]:
         workload = each.workload
         yield f"\n{workload}: {workload.title}"
         facts = {
-            "content": f"{each.state}, {workload.path}",
+            "content": f"{each.state}, {each.place}",
             "rows": f"{each.rows:,}" if each.rows else "unknown",
             "period": each.period
             or ("unknown until it is built" if not each.facts else "none: the upstream has no arrivals"),
