@@ -11,7 +11,6 @@ from ..core.recipe import Workload
 from . import store
 from .records import Records, Source
 from .requests import Requests, open_records
-from .save import read_saved
 
 
 def open(*names: str, fetch: bool = False) -> Records:
@@ -34,6 +33,8 @@ def open(*names: str, fetch: bool = False) -> Records:
 def open_in(archive: Archive, *names: str, fetch: bool = False) -> Records:
     """Do as `open` does, with the content of an archive."""
     if len(names) == 1 and is_saved(archive, names[0]):
+        from .save import read_saved  # which imports what writes Parquet
+
         saved = read_saved(archive, Path(names[0]))
         return Requests(saved, saved.sql)
     workloads = select(archive, names)

@@ -16,7 +16,7 @@ import duckdb
 
 from ..core.archive import Archive
 from ..core.catalogue import entries
-from ..core.errors import Problem
+from ..core.errors import BadUse, Problem
 from ..core.extras import require
 from ..core.recipe import Recipe, Workload
 from ..core.schema import arrow_schema
@@ -173,6 +173,18 @@ class Records:
     def head(self, rows: int = 10) -> pa.Table:
         """Return the first rows as an Arrow table."""
         return self.derive(f"SELECT * FROM {ROWS} LIMIT {int(rows)}", "").arrow()
+
+    def percentiles(self, column: str, shares: Sequence[float] = (0.5, 0.9, 0.95, 0.99)) -> dict[float, Any]:
+        """Return percentiles of a column by their shares, from 0 to 1; nulls don't count.
+
+        A percentile is one of the values: the smallest that at least this share of them does not exceed. Without
+        values it is None. Raises BadUse for an unknown column.
+        """
+        if column not in self.schema.names:
+            raise BadUse("percentiles", f"there is no column {column}", there_are=", ".join(self.schema.names))
+        wanted = ", ".join(str(float(share)) for share in shares)
+        ((found,),) = self.fetch(f"SELECT quantile_disc({quote_name(column)}, [{wanted}]) FROM {ROWS}")
+        return dict(zip(shares, found or [None] * len(shares), strict=True))
 
     def polars(self) -> polars.LazyFrame:
         """Return the rows as a lazy Polars frame."""
