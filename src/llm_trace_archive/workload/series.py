@@ -1,14 +1,62 @@
-"""Series over time: how many requests and tokens arrive in each bin."""
+"""Series over time: how many requests and tokens arrive in each bin, and the runs that share a clock."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from ..core.errors import BadUse
-from .records import ROWS, Records
+from .records import ROWS, Records, quote
 from .times import Time, microseconds
 
 MOST_BINS = 100_000_000
-# Rows of one run share a clock.
-RUN = "trace, workload, segment"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The requests of a segment, which share a clock; `key` is its number in SQL.
+
+    arrivals     how many requests have an arrival
+    first, last  arrivals in microseconds since the trace's epoch, or None
+    """
+
+    key: int
+    trace: str
+    workload: str
+    segment: int
+    rows: int
+    arrivals: int
+    first: int | None
+    last: int | None
+
+    @property
+    def name(self) -> str:
+        """The workload, as `trace/workload`."""
+        return f"{self.trace}/{self.workload}"
+
+    @property
+    def condition(self) -> str:
+        """The SQL that is true for its rows."""
+        where = f"trace = {quote(self.trace)} AND workload = {quote(self.workload)}"
+        return f"{where} AND segment = {self.segment}"
+
+
+def find_runs(requests: Records) -> list[Run]:
+    """Return the runs of a table of requests, in the order of their names. Raises Problem."""
+    found = requests.fetch(
+        f"SELECT trace, workload, segment, count(*), count(arrival_us), min(arrival_us), max(arrival_us) FROM {ROWS} "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    return [Run(key, *each) for key, each in enumerate(found)]
+
+
+def key_of(runs: Sequence[Run]) -> str:
+    """Return the SQL of the key of a row's run; the fewer columns it needs, the faster."""
+    if len(runs) < 2:
+        return "0"
+    if len({run.name for run in runs}) == 1:
+        return f"CASE segment {' '.join(f'WHEN {run.segment} THEN {run.key}' for run in runs)} END"
+    return f"CASE {' '.join(f'WHEN {run.condition} THEN {run.key}' for run in runs)} END"
 
 
 def rate(requests: Records, per: Time) -> Records:
@@ -23,45 +71,50 @@ def rate(requests: Records, per: Time) -> Records:
     width = microseconds(per, "rate")
     if width == 0:
         raise BadUse("rate", "a bin must be longer than 0", got=str(per))
-    require_arrivals(requests, "rate")
-    ((bins,),) = requests.fetch(
-        f"SELECT sum(n) FROM (SELECT max(arrival_us) // {width} - min(arrival_us) // {width} + 1 AS n "
-        f"FROM {ROWS} GROUP BY {RUN})"
-    )
-    if (bins or 0) > MOST_BINS:
+    runs = find_runs(requests)
+    require_arrivals(runs, "rate")
+    spans = {run.key: ((run.first or 0) // width, (run.last or 0) // width) for run in runs}
+    if (bins := sum(last - first + 1 for first, last in spans.values())) > MOST_BINS:
         raise BadUse(
-            "rate", f"{bins:,} bins of {per} are too many", expected=f"at most {MOST_BINS:,}", next="wider bins"
+            "rate", f"{bins:,} bins of {per} are too many", expected=f"at most {MOST_BINS:,}", next="give wider bins"
         )
+    names = (
+        ", ".join(
+            f"({run.key}, {quote(run.trace)}, {quote(run.workload)}, {run.segment}::SMALLINT, "
+            f"{spans[run.key][0]}::BIGINT, {spans[run.key][1]}::BIGINT)"
+            for run in runs
+        )
+        or "(0, '', '', 0::SMALLINT, 1::BIGINT, 0::BIGINT)"
+    )  # of no requests, no bins
     return requests.tabulate(
         f"""
         WITH counted AS (
-          SELECT {RUN}, arrival_us // {width} AS bin, count(*) AS requests,
+          SELECT {key_of(runs)} AS run, arrival_us // {width} AS bin, count(*) AS requests,
             CASE WHEN count(input_tokens) = count(*) THEN sum(input_tokens) END AS input_tokens,
             CASE WHEN count(output_tokens) = count(*) THEN sum(output_tokens) END AS output_tokens
           FROM {ROWS} GROUP BY ALL
         ),
-        bins AS (SELECT {RUN}, unnest(range(min(bin), max(bin) + 1)) AS bin FROM counted GROUP BY {RUN})
-        SELECT {RUN}, bin * {width} AS start_us, coalesce(requests, 0) AS requests,
+        runs(run, trace, workload, segment, low, high) AS (VALUES {names}),
+        bins AS (SELECT run, trace, workload, segment, unnest(range(low, high + 1)) AS bin FROM runs)
+        SELECT trace, workload, segment, bin * {width} AS start_us, coalesce(requests, 0) AS requests,
           CAST(CASE WHEN requests IS NULL THEN 0 ELSE input_tokens END AS BIGINT) AS input_tokens,
           CAST(CASE WHEN requests IS NULL THEN 0 ELSE output_tokens END AS BIGINT) AS output_tokens
-        FROM bins LEFT JOIN counted USING ({RUN}, bin) ORDER BY {RUN}, bin
+        FROM bins LEFT JOIN counted USING (run, bin) ORDER BY run, bin
         """,
         f"rate({per!r})",
     )
 
 
-def require_arrivals(requests: Records, purpose: str) -> None:
+def require_arrivals(runs: Sequence[Run], purpose: str) -> None:
     """Raise BadUse that names the workloads of which a request has no arrival."""
-    found = requests.fetch(
-        f"SELECT trace || '/' || workload, count(*), count(arrival_us) FROM {ROWS} GROUP BY ALL "
-        "HAVING count(arrival_us) < count(*) ORDER BY 1"
-    )
-    if found:
+    lacking = [run for run in runs if run.arrivals < run.rows]
+    if lacking:
         raise BadUse(
-            ", ".join(name for name, _, _ in found),
+            ", ".join(dict.fromkeys(run.name for run in lacking)),
             f"can't answer {purpose}: requests have no arrival",
             found="\n".join(
-                f"{name}: {rows - known:,} of {rows:,} requests without one" for name, rows, known in found
+                f"{run.name}, segment {run.segment}: {run.rows - run.arrivals:,} of {run.rows:,} requests without one"
+                for run in lacking
             ),
             next="llm-traces list shows which workloads have arrivals",
         )
