@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 from ..checks.report import result_lines
 from ..core.catalogue import Entry
 from ..core.files import hash_name
+from ..core.text import format_table
 
 if TYPE_CHECKING:
     from ..checks.result import Result
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
-    """Print rows under a head, each column as wide as its widest cell; `right` holds the columns to align right."""
-    widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
-    for row in (head, *rows):
-        cells = [
-            f"{cell:>{width}}" if n in right else f"{cell:<{width}}"
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+    """Print rows under a head; `right` holds the columns to align right."""
+    print(format_table(head, rows, right))
 
 
 def print_info(entries: Sequence[Entry]) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from .records import ROWS, Records
+from .series import RUN
 from .times import duration
 
 TIES = 0.01  # of the requests
@@ -33,10 +34,10 @@ def _origins(requests: Records) -> Iterator[str]:
 
 
 def _rows(requests: Records) -> Iterator[str]:
-    ((rows, failed, no_input, no_output),) = requests.select(
+    ((rows, failed, no_input, no_output),) = requests.fetch(
         f"SELECT count(*), count(*) FILTER (failed), count(*) FILTER (input_tokens = 0),"
         f" count(*) FILTER (output_tokens = 0) FROM {ROWS}"
-    ).fetchall()
+    )
     if not rows:
         yield "there are no requests"
     if failed:
@@ -47,16 +48,15 @@ def _rows(requests: Records) -> Iterator[str]:
 
 
 def _ties(requests: Records) -> Iterator[str]:
-    run = "trace, workload, segment"
-    ((rows, times, step),) = requests.select(
+    ((rows, times, step),) = requests.fetch(
         f"""
         SELECT sum(n), count(*), median(arrival_us - before) FROM (
-            SELECT arrival_us, n, lag(arrival_us) OVER (PARTITION BY {run} ORDER BY arrival_us) AS before FROM (
-                SELECT {run}, arrival_us, count(*) AS n FROM {ROWS} WHERE arrival_us IS NOT NULL GROUP BY ALL
+            SELECT arrival_us, n, lag(arrival_us) OVER (PARTITION BY {RUN} ORDER BY arrival_us) AS before FROM (
+                SELECT {RUN}, arrival_us, count(*) AS n FROM {ROWS} WHERE arrival_us IS NOT NULL GROUP BY ALL
             )
         )
         """
-    ).fetchall()
+    )
     if rows and rows - times > TIES * rows:
         steps = f" arrivals come in steps of {duration(step)}" if step else ""
         yield f"{rows - times:,} of {rows:,} requests arrive at the very time of another:{steps or ' they all do'}"

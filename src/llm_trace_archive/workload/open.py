@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..core.archive import Archive
@@ -27,7 +28,11 @@ def open(*names: str, fetch: bool = False) -> Records:
     Raises Absent that names every workload whose content is not here and what brings it, BadUse for unknown names and
     for tables that don't fit into one, Problem for corrupt content.
     """
-    archive = Archive.find_or_installed()
+    return open_in(Archive.find_or_installed(), *names, fetch=fetch)
+
+
+def open_in(archive: Archive, *names: str, fetch: bool = False) -> Records:
+    """Do as `open` does, with the content of an archive."""
     if len(names) == 1 and is_saved(archive, names[0]):
         saved = read_saved(archive, Path(names[0]))
         return Requests(saved, saved.sql)
@@ -36,6 +41,23 @@ def open(*names: str, fetch: bool = False) -> Records:
         fetch_content(archive, workloads)
     store.require(archive, workloads)
     return open_records(Source(archive, tuple(workloads)))
+
+
+def open_requests(archive: Archive, *names: str) -> Requests:
+    """Do as `open_in` does. Raises BadUse also for another kind of table."""
+    opened = open_in(archive, *names)
+    if not isinstance(opened, Requests):
+        kind = opened.source.workloads[0].table
+        raise BadUse(", ".join(opened.names), f"a table of {kind}, not of requests", next="llm-traces list")
+    return opened
+
+
+def open_each(archive: Archive, names: Iterable[str]) -> list[Requests]:
+    """Return a table for each of the workloads of requests that names stand for. Raises as `open_requests` does."""
+    saved = [name for name in names if is_saved(archive, name)]
+    workloads = select(archive, [name for name in names if name not in saved]) if set(names) != set(saved) else []
+    store.require(archive, workloads)
+    return [open_requests(archive, each) for each in (*map(str, workloads), *saved)]
 
 
 def is_saved(archive: Archive, name: str) -> bool:
@@ -58,16 +80,16 @@ def fetch_content(archive: Archive, workloads: list[Workload]) -> None:
         store.fetch(archive, workloads, sources)
 
 
-def select(archive: Archive, names: tuple[str, ...]) -> list[Workload]:
+def select(archive: Archive, names: Iterable[str]) -> list[Workload]:
     """Return the workloads that names stand for, in their order; a trace stands for its requests, each once.
 
     Raises BadUse for an unknown name, and for workloads that have the same requests.
     """
-    if not names:
-        raise BadUse("lta.open", "no name was given", next="llm-traces list")
     wanted: dict[str, Workload] = {}
     for name in names:
         wanted |= {str(each): each for each in _find(archive, name)}
+    if not wanted:
+        raise BadUse("lta.open", "no name was given", next="llm-traces list")
     for each in wanted.values():
         if twice := [other for other in each.same_requests_as if other in wanted]:
             raise BadUse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
@@ -15,6 +16,7 @@ import duckdb
 
 from ..core.archive import Archive
 from ..core.catalogue import Entry, entries
+from ..core.errors import Problem
 from ..core.extras import require
 from ..core.recipe import Recipe, Workload
 from ..core.schema import arrow_schema
@@ -32,7 +34,8 @@ ROWS = "rows"  # what SQL on a table calls it
 def database() -> duckdb.DuckDBPyConnection:
     """Return the database in memory that this process reads all tables with. Use a cursor of it."""
     spill = Path(tempfile.gettempdir()) / f"llm-traces-{os.getpid()}"  # made only if memory runs out
-    return duckdb.connect(config={"temp_directory": str(spill)})
+    # A name in SQL is never a variable of Python.
+    return duckdb.connect(config={"temp_directory": str(spill), "python_enable_replacements": "false"})
 
 
 def quote(text: str) -> str:
@@ -106,18 +109,46 @@ class Records:
 
         step  what it does, for the provenance
         """
-        return type(self)(self.source, f"WITH {ROWS} AS ({self.sql}) {sql}", (*self.steps, step))
+        return type(self)(self.source, self._over(sql), (*self.steps, step))
+
+    def tabulate(self, sql: str, step: str) -> Records:
+        """Return the table of a SELECT in which this table is called `rows`, whose rows are something else."""
+        return Records(self.source, self._over(sql), (*self.steps, step))
 
     def select(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return the lazy relation of a SELECT in which this table is called `rows`.
 
         It has a connection of its own, so that other reads don't disturb it.
         """
-        return database().cursor().sql(f"WITH {ROWS} AS ({self.sql}) {sql}")
+        return database().cursor().sql(self._over(sql))
+
+    def _over(self, sql: str) -> str:
+        """Return a SELECT, which may begin with WITH, in which `rows` is this table."""
+        word, _, rest = sql.strip().partition(" ")
+        return f"WITH {ROWS} AS ({self.sql})" + (f", {rest}" if word == "WITH" else f" {sql}")
 
     def relation(self) -> duckdb.DuckDBPyRelation:
         """Return the lazy relation of the rows, on a connection of its own."""
         return database().cursor().sql(self.sql)
+
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a SELECT in which this table is called `rows`. Raises Problem."""
+        with self._reading():
+            return self.select(sql).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Raise Problem for what DuckDB can't read."""
+        try:
+            yield
+        except duckdb.Error as error:
+            raise Problem(
+                ", ".join(self.names),
+                "the rows can't be read",
+                reason=str(error).partition("\n")[0],
+                files="\n".join(str(self.source.archive.path(each)) for each in self.source.workloads),
+                next=f"llm-traces validate {' '.join(self.names)}" if self.source.archive.store is None else "",
+            ) from None
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -128,8 +159,9 @@ class Records:
     def batches(self, rows: int = 1 << 17) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order as Arrow record batches of at most `rows` rows, without keeping them."""
         schema = self.schema
-        for batch in self.relation().to_arrow_reader(rows):
-            yield _cast(batch, schema)
+        with self._reading():
+            for batch in self.relation().to_arrow_reader(rows):
+                yield _cast(batch, schema)
 
     def arrow(self) -> pa.Table:
         """Return all rows as an Arrow table."""
@@ -177,7 +209,8 @@ class Records:
         import pyarrow as pa
 
         known = self.source.schema
-        found = self.derive(f"SELECT * FROM {ROWS} LIMIT 0", "").relation().to_arrow_reader(1).schema
+        with self._reading():
+            found = self.select(f"SELECT * FROM {ROWS} LIMIT 0").to_arrow_reader(1).schema
         fields = [known.field(each.name) if each.name in known.names else each for each in found]
         return pa.schema(fields)
 

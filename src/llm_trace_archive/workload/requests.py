@@ -8,16 +8,26 @@ from typing import Any
 
 from ..analysis.kv_cache import HitRatio, columns_for, hit_ratio
 from ..core.errors import BadUse
+from . import series
+from .profile import Profile, measure
 from .records import ROWS, Records, Source, quote_name
 from .save import save
 from .shape import Merged, Shaping
+from .times import Time
 
-RUN = ("trace", "workload", "segment")  # rows of one have a clock and a cache of their own
 ROWS_AT_ONCE = 1 << 14
 
 
 class Requests(Shaping):
     """A lazy table of requests, with the canonical columns."""
+
+    def rate(self, per: Time = "1s") -> Records:
+        """Return requests and tokens per bin of time, bins without requests included; see `series.rate`."""
+        return series.rate(self, per)
+
+    def profile(self) -> Profile:
+        """Return what a workload looks like in figures, as docs/profile.md defines them."""
+        return measure(self)
 
     def save(self, path: str | Path) -> None:
         """Write the requests to a file that names their sources and steps; see `save.save`."""
@@ -28,7 +38,7 @@ class Requests(Shaping):
 
         by  columns such as "model" whose values have caches of their own, besides each segment
         """
-        own = ["segment"] if isinstance(self.source, Merged) or len(self.source.workloads) == 1 else list(RUN)
+        own = ["segment"] if isinstance(self.source, Merged) or len(self.source.workloads) == 1 else series.RUN.split(", ")
         split = [*own, *([by] if isinstance(by, str) else by)]
         columns = columns_for(question.get("count", "blocks"), split)
         if unknown := [each for each in columns if each not in self.schema.names]:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import duckdb
 
@@ -148,7 +148,7 @@ class Shaping(Records):
                 ") ORDER BY request_id"
             )
         shaped = self.derive(sql, step)
-        counts = self._read(f"SELECT segment, count(*) FROM {ROWS} WHERE {inside} GROUP BY segment")
+        counts = self.fetch(f"SELECT segment, count(*) FROM {ROWS} WHERE {inside} GROUP BY segment")
         if not counts or not shaped._count("*"):
             raise BadUse(step, "holds no request", arrivals=_shown(spans))
         self._warn_of_sessions(step, sessions, inside, begins, f"arrival_us < {_by_segment(low)}")
@@ -163,7 +163,7 @@ class Shaping(Records):
         self.require_one_table(step)
         if requests < 1:
             raise BadUse(step, "must be at least 1")
-        found = self._read(f"SELECT request_id FROM {ROWS} ORDER BY request_id LIMIT 1 OFFSET {int(requests) - 1}")
+        found = self.fetch(f"SELECT request_id FROM {ROWS} ORDER BY request_id LIMIT 1 OFFSET {int(requests) - 1}")
         if not found:
             return self.derive(f"SELECT * FROM {ROWS}", step)
         return self.derive(f"SELECT * FROM {ROWS} WHERE request_id <= {found[0][0]}", step)
@@ -248,7 +248,7 @@ class Shaping(Records):
 
     def families(self, depth: int) -> Family:
         """Return the families of requests that share their first `depth` blocks."""
-        ((count, largest),) = self._read(
+        ((count, largest),) = self.fetch(
             f"SELECT count(*), max(size) / sum(size) FROM (SELECT count(*) AS size FROM {ROWS}"
             f" WHERE hash_ids IS NOT NULL GROUP BY hash_ids[1:{int(depth)}])"
         )
@@ -256,7 +256,7 @@ class Shaping(Records):
 
     def families_for(self, share: float) -> Family:
         """Return the families of the least depth that suits a sample of this share; if none does, the smallest."""
-        ((longest,),) = self._read(f"SELECT max(len(hash_ids)) FROM {ROWS}")
+        ((longest,),) = self.fetch(f"SELECT max(len(hash_ids)) FROM {ROWS}")
         best: Family | None = None
         for depth in DEPTHS:
             found = self.families(depth)
@@ -343,7 +343,7 @@ class Shaping(Records):
             raise BadUse(step, "needs requests that arrive at different times")
         period = span.last - span.first + round((span.last - span.first) / (span.rows - 1))
         copies = -(-length // period)
-        (ids,) = self._read(f"SELECT max(request_id), max(list_max(hash_ids)) FROM {ROWS}")
+        (ids,) = self.fetch(f"SELECT max(request_id), max(list_max(hash_ids)) FROM {ROWS}")
         hashes = f"CASE WHEN copy = 0 THEN hash_ids ELSE {_shifted(f'copy * {(ids[1] or 0) + 1}')} END"
         replaced = {
             "request_id": f"copy * {ids[0] + 1} + request_id",
@@ -381,7 +381,7 @@ class Shaping(Records):
             parts.append(
                 f"SELECT {columns}, {number} AS part FROM (SELECT * REPLACE ({_columns(replaced)}) FROM ({table.sql}))"
             )
-            ((largest,),) = table._read(f"SELECT max(list_max(hash_ids)) FROM {ROWS}")
+            ((largest,),) = table.fetch(f"SELECT max(list_max(hash_ids)) FROM {ROWS}")
             offset += 0 if largest is None else largest + 1
         workloads = {str(workload): workload for table in tables for workload in table.source.workloads}
         every = f"SELECT * FROM ({' UNION ALL '.join(parts)})"
@@ -392,12 +392,9 @@ class Shaping(Records):
 
     # -- what a step asks ----------------------------------------------------------------------------------------------
 
-    def _read(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.select(sql).fetchall()
-
     def _count(self, column: str) -> int:
         """Return how many requests have a value in a column."""
-        return int(self._read(f"SELECT count({column}) FROM {ROWS}")[0][0])
+        return int(self.fetch(f"SELECT count({column}) FROM {ROWS}")[0][0])
 
     def require_one_table(self, step: str) -> None:
         """Raise BadUse for several workloads that are not merged."""
@@ -421,7 +418,7 @@ class Shaping(Records):
 
     @cached_property
     def _span_of_segments(self) -> dict[int, Span]:
-        rows = self._read(
+        rows = self.fetch(
             f"SELECT segment, count(arrival_us), min(arrival_us), max(arrival_us) FROM {ROWS}"
             " WHERE arrival_us IS NOT NULL GROUP BY segment ORDER BY segment"
         )
@@ -448,7 +445,7 @@ class Shaping(Records):
 
     def _warn_of_sessions(self, step: str, sessions: str, inside: str, begins: str, early: str) -> None:
         """Say how many requests of sessions in a window lie outside it."""
-        ((after, others, before, later),) = self._read(
+        ((after, others, before, later),) = self.fetch(
             f"""
             SELECT sum(late) FILTER (begins), sum(within) FILTER (NOT begins), sum(early) FILTER (within > 0),
                 sum(late) FILTER (within > 0)
@@ -483,7 +480,7 @@ class Shaping(Records):
             warn(step, f"has {rate:.3g} requests/s{where}, where the whole has {whole:.3g}: nearly empty")
         if rows > 1:
             middle = max(low, span.first) + length // 2
-            ((half,),) = self._read(
+            ((half,),) = self.fetch(
                 f"SELECT count(*) FROM {ROWS} WHERE segment = {segment} AND {inside} AND arrival_us < {middle}"
             )
             ends = 2e6 * half / length, 2e6 * (rows - half) / length
