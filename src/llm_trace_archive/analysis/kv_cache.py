@@ -29,13 +29,13 @@ Capacities = float | Sequence[float]
 
 @dataclass(frozen=True)
 class Point:
-    """The hit ratio of one capacity: `capacity` is in `unit` ("share", "blocks", "tokens" or "GiB").
+    """The hit ratio of one capacity: `capacity` is in `unit` ("share", "blocks", "tokens", "GiB"; or "unlimited").
 
     `blocks` is the capacity of one cache in blocks; None if the caches of the parts differ.
     """
 
     unit: str
-    capacity: float
+    capacity: float | None
     blocks: int | None
     hit_ratio: float
 
@@ -67,13 +67,13 @@ class HitRatio:
     """The same of each part with a cache of its own, if there are several."""
 
     def arrow(self) -> pa.Table:
-        """Return a row for each part and capacity; the part of the whole is empty, an unlimited cache has no unit."""
+        """Return a row for each part and capacity, and for an unlimited cache; the part of the whole is empty."""
         rows = [
             {"part": name, "unit": point.unit, "capacity": point.capacity, "blocks": point.blocks}
             | {"policy": each.policy, "definition": each.definition, "count": each.count, "warm_up": each.warm_up}
             | {"hit_ratio": point.hit_ratio}
             for name, each in {"": self, **self.parts}.items()
-            for point in (*each.points, Point("", math.inf, None, each.unlimited))
+            for point in (*each.points, Point("unlimited", None, None, each.unlimited))
         ]
         kinds = {"capacity": pa.float64(), "blocks": pa.int64(), "warm_up": pa.float64(), "hit_ratio": pa.float64()}
         return pa.Table.from_pylist(rows, pa.schema([(name, kinds.get(name, pa.string())) for name in rows[0]]))

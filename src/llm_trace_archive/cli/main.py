@@ -12,7 +12,7 @@ import typer
 
 from .. import __version__
 from ..core.errors import Problem
-from . import annex, build, cache, catalogue, look, release, samples
+from . import annex, build, cache, catalogue, look, release, samples, shape
 
 app = typer.Typer(
     name="llm-traces",
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (catalogue, look, build, annex, samples):
+for family in (catalogue, look, shape, build, annex, samples):
     app.add_typer(family.app)
 app.add_typer(release.app, name="release")
 app.add_typer(cache.app, name="cache")

@@ -38,7 +38,8 @@ class Requests(Shaping):
 
         by  columns such as "model" whose values have caches of their own, besides each segment
         """
-        own = ["segment"] if isinstance(self.source, Merged) or len(self.source.workloads) == 1 else series.RUN.split(", ")
+        is_one = isinstance(self.source, Merged) or len(self.source.workloads) == 1
+        own = ["segment"] if is_one else series.RUN.split(", ")
         split = [*own, *([by] if isinstance(by, str) else by)]
         columns = columns_for(question.get("count", "blocks"), split)
         if unknown := [each for each in columns if each not in self.schema.names]:

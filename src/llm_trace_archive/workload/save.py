@@ -25,7 +25,7 @@ from ..core.table import UNREADABLE, Table
 from .notes import notes
 from .origin import Origin
 from .records import quote
-from .shape import RE_TIMING, Merged, Shaping, warn
+from .shape import RE_TIMING, Merged, Shaping, collect_warnings, warn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,10 +183,10 @@ def _check_bytes(saved: Saved, rebuild: Callable[[str], Shaping]) -> Iterator[Re
     here = {each: importlib.metadata.version(each) for each in said}
     if said != here:
         text = ", ".join(f"{each} {version}" for each, version in said.items())
-        yield Result("provenance", "versions that can rebuild it", text, 0,
-                     ", ".join(f"{each} {version}" for each, version in here.items()), str(saved.path))  # fmt: skip
+        found = ", ".join(f"{each} {version}" for each, version in here.items())
+        yield Result("provenance", "versions that can rebuild it", text, 0, found, str(saved.path))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, collect_warnings():
         again = Path(folder) / "again.parquet"
         save(replay(saved.chain, rebuild), again)
         digests = hash_file(again)[0], hash_file(saved.path)[0]

@@ -7,9 +7,10 @@ request arrives, whether there are sessions) is read when it is called, so that 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -520,6 +521,20 @@ def _shown(spans: Mapping[int, Span]) -> str:
         + (f" in segment {segment}" if len(spans) > 1 else "")
         for segment, span in spans.items()
     )
+
+
+@contextlib.contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """Yield a list that has the warnings of shaping after the block; others are shown as they come."""
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ShapeWarning)
+        yield found
+    for each in caught:
+        if issubclass(each.category, ShapeWarning):
+            found.append(str(each.message))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def warn(step: str, message: str) -> None:
