@@ -2,6 +2,7 @@
 
     import llm_trace_archive as lta
 
+    lta.traces()                          # what there is
     w = lta.open("azure-2023/code")       # lazy
     w.arrow(), w.polars(), w.pandas(), w.duckdb()
 
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .core.errors import Absent, Problem
+    from .workload.catalogue import traces
     from .workload.open import open
     from .workload.records import Records
     from .workload.requests import Requests
 
 __version__ = "0.1.0"
-__all__ = ["Absent", "Problem", "Records", "Requests", "__version__", "open"]
+__all__ = ["Absent", "Problem", "Records", "Requests", "__version__", "open", "traces"]
 
 _HOMES = {
     "Absent": "core.errors",
@@ -27,6 +29,7 @@ _HOMES = {
     "Records": "workload.records",
     "Requests": "workload.requests",
     "open": "workload.open",
+    "traces": "workload.catalogue",
 }
 
 

@@ -117,6 +117,10 @@ def test_files_are_restored_wherever_batches_end(tmp_path: Path, monkeypatch: py
 def test_rows_are_the_requests_in_document_order(weka: Weka) -> None:
     rows = weka.build().to_pylist()
     expected = [(session, *each) for session in weka.sessions() for each in requests_of(session)]
+    offsets, offset = {}, 0
+    for session in weka.sessions():
+        offsets[session["id"]] = offset
+        offset += 1 + max(id for _, request in requests_of(session) for id in request["hash_ids"])
     turns: dict[str, int] = {}
     for number, (row, (session, agent, request)) in enumerate(zip(rows, expected, strict=True)):
         turns[session["id"]] = turns.get(session["id"], 0) + 1
@@ -126,11 +130,13 @@ def test_rows_are_the_requests_in_document_order(weka: Weka) -> None:
             return None if seconds is None else round(seconds * 1_000_000)
 
         assert row == {
-            "trace": NAME, "workload": "requests", "request_id": number, "arrival_us": None, "failed": None,
+            "trace": NAME, "workload": "requests", "request_id": number, "segment": 0, "arrival_us": None,
+            "failed": None, "cached_tokens": None,
             "input_tokens": request["in"], "output_tokens": request["out"], "model": request["model"],
             "request_type": request["type"], "session_id": session["id"], "turn": turns[session["id"]],
             "latency_us": us(request.get("api_time")), "ttft_us": us(request.get("ttft")),
-            "hash_ids": request["hash_ids"], "since_start_us": us(start + request["t"]),
+            "hash_ids": [id + offsets[session["id"]] for id in request["hash_ids"]],
+            "hash_id_offset": offsets[session["id"]], "since_start_us": us(start + request["t"]),
             "think_us": us(request.get("think_time")), "stop": request["stop"] or None,
             "input_types": request["input_types"], "output_types": request["output_types"],
             "agent_id": agent and agent["agent_id"], "agent_type": agent and agent["subagent_type"],
@@ -217,7 +223,6 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "negative-tokens": lambda session: request(session).update({"in": -1}),
     "text-among-ids": lambda session: request(session).update(hash_ids=[1, "2"]),
     "id-beyond-64-bits": lambda session: request(session).update(hash_ids=[1, 2**64]),
-    "another-block-size": lambda session: session.update(block_size=128),
     "another-scope": lambda session: session.update(hash_id_scope="global"),
     "no-requests": lambda session: session.update(requests=[]),
     "agent-without-requests": lambda session: agent(session).update(requests=[]),

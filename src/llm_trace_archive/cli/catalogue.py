@@ -17,25 +17,13 @@ def list_(context: typer.Context, names: Names = None) -> None:
 
     Example: llm-traces list mooncake azure-2023
     """
-    from ..core.catalogue import entries
-    from .terminal import print_table
+    from ..workload.catalogue import list_traces
 
-    archive = any_archive(context)
-    rows = [
-        (
-            str(each.workload) + (" (synthetic)" if each.recipe.synthetic else ""),
-            f"{each.rows:,}" if each.rows else "?",
-            each.period or "?",
-            ", ".join(each.capabilities) + (" (same requests)" if each.workload.same_requests_as else ""),
-            each.recipe.licence["spdx"],
-            each.state,
-        )
-        for each in entries(archive, archive.select(names or ()))
-    ]
-    print_table(("trace/workload", "rows", "period", "capabilities", "licence", "content"), rows, right={1})
-    absent = sum(not row[-1].startswith("here") for row in rows)
+    listed = list_traces(any_archive(context), names or ())
+    typer.echo(str(listed))
+    absent = sum(not each.is_here for each in listed)
     if absent:
-        typer.echo(f"\n{absent} of {len(rows)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
+        typer.echo(f"\n{absent} of {len(listed)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
 
 
 @app.command()
@@ -44,8 +32,7 @@ def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="T
 
     Example: llm-traces info burstgpt
     """
-    from ..core.catalogue import entries
-    from .terminal import print_info
+    from ..core.catalogue import entries, format_info
 
     archive = any_archive(context)
-    print_info(list(entries(archive, archive.select([trace]))))
+    typer.echo(format_info(list(entries(archive, archive.select([trace])))))

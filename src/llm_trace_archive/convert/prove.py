@@ -87,7 +87,7 @@ def _odd_lines(
     raise BadUpstream(
         str(workload),
         f"{wanted.name} can't be restored byte for byte",
-        where=f"line {number + 1:,}" + (f", the first of {len(theirs):,} at least" if len(theirs) > 1 else ""),
+        where=f"line {number + 1:,}" + (f", the first of at least {len(theirs):,}" if len(theirs) > 1 else ""),
         expected=repr(their[start:])[1:160],
         got=repr(our[start:])[1:160],
         reason=f"recipes/{workload.trace}.toml does not describe this formatting; nothing was built",

@@ -21,21 +21,22 @@ def write_proven_table(
     originals: Mapping[str, Path],
     target: Path,
     stop: threading.Event | None = None,
-) -> None:
+) -> dict[str, list[str]]:
     """Write a workload's Parquet file to `target`, and prove that it restores its upstream files if it is to.
 
-    originals maps the name of each upstream file to its verified bytes. Raises BadUpstream and KeyboardInterrupt as
+    originals maps the name of each upstream file to its verified bytes. Returns the members of each archive that the
+    recipe does not name, and which are not in the table. Raises BadUpstream and KeyboardInterrupt as
     `write_table` does, and BadUpstream if a file can't be restored.
     """
     odd_lines: OddLines = {}
     for _ in range(2):
-        write_table(workload, table_schema, originals, target, stop, odd_lines)
+        left_out = write_table(workload, table_schema, originals, target, stop, odd_lines)
         if not workload.restores:
-            return
+            return left_out
         with Table(target) as table:
             odd_lines = prove(workload, table_schema, table, originals)
         if not odd_lines:
-            return
+            return left_out
     raise AssertionError(f"{workload}: odd lines that were kept differ still")
 
 
@@ -46,17 +47,18 @@ def write_table(
     target: Path,
     stop: threading.Event | None = None,
     odd_lines: OddLines | None = None,
-) -> None:
+) -> dict[str, list[str]]:
     """Write a workload's Parquet file to `target`; originals maps the name of each upstream file to its verified bytes.
 
     odd_lines  lines to be kept as they are, by file
 
-    Raises BadUpstream for files that can't be read or converted, and KeyboardInterrupt once `stop` is set.
+    Returns the members of each archive that the recipe does not name. Raises BadUpstream for files that can't be read or converted, and KeyboardInterrupt once `stop` is set.
     """
     canonicaliser = Canonicaliser(workload, table_schema)
     facts = workload.facts() | {"recipe_digest": workload.digest}
+    left_out: dict[str, list[str]] = {}
     with ParquetSink(target, canonicaliser.schema, facts) as sink:
-        for each in read_files(workload, originals):
+        for each in read_files(workload, originals, left_out):
             start = canonicaliser.rows
             for batch in canonicaliser.convert(each):
                 if stop and stop.is_set():
@@ -64,3 +66,4 @@ def write_table(
                 sink.write(batch)
             each.layout.odd_lines = (odd_lines or {}).get(each.file.name, {})
             sink.parts.append(Part(each.file.name, canonicaliser.rows - start, each.layout))
+    return left_out

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from .archive import Archive
+from .files import hash_name
 from .recipe import Recipe, Workload
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a reader chooses a workload by. `rows` and `period` are None while neither recipe nor lock knows them."""
+    """What a reader chooses a workload by. `rows` and `period` are None while neither recipe nor lock knows them.
+
+    place  where the content is, or would be
+    """
 
     workload: Workload
     recipe: Recipe
@@ -21,6 +26,7 @@ class Entry:
     period: str | None
     capabilities: tuple[str, ...]
     state: str
+    place: str
     facts: Mapping[str, Any]
 
 
@@ -36,6 +42,7 @@ def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
             _period(workload, stats),
             capabilities(workload),
             _state(archive, workload, facts),
+            workload.path if archive.store is None else str(archive.path(workload)),
             facts,
         )
 
@@ -83,3 +90,67 @@ def _duration(us: int) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+# -- as text ----------------------------------------------------------------------------------------------------------
+
+
+def format_info(entries: Sequence[Entry]) -> str:
+    """Return what recipe and lock say of the workloads of one trace."""
+    return "\n".join(_info(entries))
+
+
+def _info(entries: Sequence[Entry]) -> Iterator[str]:
+    recipe = entries[0].recipe
+    yield f"{recipe.title}\n"
+    yield textwrap.fill(recipe.description, 110)
+    for label, text in {
+        "collected": recipe.collected,
+        "homepage": recipe.homepage,
+        "cite": recipe.cite,
+        "licence": f"{recipe.licence['spdx']}, {recipe.licence['source']}"
+        + ("" if recipe.licence["redistribute"] else "; not redistributable"),
+    }.items():
+        yield textwrap.fill(f"{label:<10} {text}", 110, subsequent_indent=" " * 11)
+    for each in entries:
+        workload = each.workload
+        yield f"\n{workload}: {workload.title}"
+        facts = {
+            "content": f"{each.state}, {each.place}",
+            "rows": f"{each.rows:,}" if each.rows else "unknown",
+            "period": each.period
+            or ("unknown until it is built" if not each.facts else "none: the upstream has no arrivals"),
+            "capabilities": ", ".join(each.capabilities),
+            "same requests": ", ".join(workload.same_requests_as) and f"as {', '.join(workload.same_requests_as)}",
+            "redistributed": "" if workload.redistribute else "no, for local use only",
+            **{key.replace("_", " "): _plain(value) for key, value in workload.properties.items()},
+            "failures": _plain(each.facts.get("facts", {}).get("failures")),
+            "sha256": str(each.facts.get("hash", "")).removeprefix("sha256:"),
+            "columns": ", ".join(sorted({rule.column for file in workload.files for rule in file.rules})),
+        }
+        for label, text in facts.items():
+            if text:
+                yield textwrap.fill(f"  {label:<13} {text}", 110, subsequent_indent=" " * 16)
+        if workload.listed:
+            ((title, url),) = workload.sources
+            yield f"  {'upstream':<13} {url}\n{'':<16}{title}"
+            continue
+        for file in workload.files:
+            kind, digits = file.pin or ("sha256", "not pinned")
+            yield f"  {'upstream':<13} {file.url}\n{'':<16}{hash_name(kind)} {digits}, {file.bytes or '?'} bytes"
+        yield from _anomalies(workload.anomalies, "  ")
+    yield from _anomalies(recipe.anomalies, "")
+
+
+def _anomalies(anomalies: Iterable[Mapping[str, str]], indent: str) -> Iterator[str]:
+    for each in anomalies:
+        if not indent:
+            yield ""
+        text = f"{indent}{'anomaly':<{15 - len(indent)}} {each['what']} [{each['source']}]"
+        yield textwrap.fill(text, 110, subsequent_indent=" " * 16)
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

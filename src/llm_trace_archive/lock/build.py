@@ -132,7 +132,7 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
     from ..convert.formats.registry import package_versions
     from ..convert.table import write_proven_table
 
-    write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
+    left_out = write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
     with Table(part) as table:
         _check_figures(workload, table)
         facts = _collect_facts(table)
@@ -145,9 +145,21 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
             "pins": _list_pins(workload, originals),
+            **_name_left_out(archive, workload, left_out),
             "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | package_versions(workload),
         },
     )
+
+
+def _name_left_out(archive: Archive, workload: Workload, left_out: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the members of archives that no workload of the trace names, for the provenance."""
+    files = [file for each in archive.recipe(workload.trace).workloads for file in each.files]
+    unnamed = {
+        name: [member for member in members if not any(file.member(member) for file in files if file.name == name)]
+        for name, members in left_out.items()
+    }
+    unnamed = {name: members for name, members in unnamed.items() if members}
+    return {"leftOut": unnamed} if unnamed else {}
 
 
 def _list_pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:

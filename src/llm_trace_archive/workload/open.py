@@ -11,7 +11,6 @@ from ..core.recipe import Workload
 from . import store
 from .records import Records, Source
 from .requests import Requests, open_records
-from .save import read_saved
 
 
 def open(*names: str, fetch: bool = False) -> Records:
@@ -34,6 +33,8 @@ def open(*names: str, fetch: bool = False) -> Records:
 def open_in(archive: Archive, *names: str, fetch: bool = False) -> Records:
     """Do as `open` does, with the content of an archive."""
     if len(names) == 1 and is_saved(archive, names[0]):
+        from .save import read_saved  # which imports what writes Parquet
+
         saved = read_saved(archive, Path(names[0]))
         return Requests(saved, saved.sql)
     workloads = select(archive, names)
@@ -54,9 +55,11 @@ def open_requests(archive: Archive, *names: str) -> Requests:
 
 def open_each(archive: Archive, names: Iterable[str]) -> list[Requests]:
     """Return a table for each of the workloads of requests that names stand for. Raises as `open_requests` does."""
-    saved = [name for name in names if is_saved(archive, name)]
-    workloads = select(archive, [name for name in names if name not in saved]) if set(names) != set(saved) else []
+    names = list(names)
+    others = [each for each in names if not is_saved(archive, each)]
+    workloads = select(archive, others) if others or not names else []
     store.require(archive, workloads)
+    saved = [each for each in names if each not in others]
     return [open_requests(archive, each) for each in (*map(str, workloads), *saved)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,3 +42,26 @@ def origin_of(archive: Archive, workload: Workload) -> Origin:
         workload.cite,
         str(workload.properties.get("arrivals", "absent")),
     )
+
+
+_SPECIAL = re.compile(r"([&%$#_{}])")
+
+
+def bibtex(archive: Archive, origins: Iterable[Origin]) -> str:
+    """Return an entry of BibTeX for each trace that the rows come from; its note is the whole citation."""
+    traces = {each.workload.partition("/")[0]: each for each in origins}
+    return "\n\n".join(_entry(archive, trace, each) for trace, each in traces.items())
+
+
+def _entry(archive: Archive, trace: str, origin: Origin) -> str:
+    fields = {"title": trace, "note": _escape(origin.citation), "key": trace}
+    if trace in archive.recipes:
+        recipe = archive.recipe(trace)
+        fields |= {"title": f"{{{_escape(recipe.title)}}}", "howpublished": f"\\url{{{recipe.homepage}}}"}
+        fields |= {"doi": recipe.doi} if recipe.doi else {}
+    lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
+    return f"@misc{{{trace},\n{lines}}}"
+
+
+def _escape(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text)

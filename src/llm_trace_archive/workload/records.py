@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from ..core.archive import Archive
-from ..core.catalogue import Entry, entries
-from ..core.errors import Problem
+from ..core.catalogue import entries
+from ..core.errors import BadUse, Problem
 from ..core.extras import require
 from ..core.recipe import Recipe, Workload
 from ..core.schema import arrow_schema
-from .origin import Origin, origin_of
+from .catalogue import Info
+from .origin import Origin, bibtex, origin_of
 
 if TYPE_CHECKING:
     import pandas
@@ -173,6 +174,18 @@ class Records:
         """Return the first rows as an Arrow table."""
         return self.derive(f"SELECT * FROM {ROWS} LIMIT {int(rows)}", "").arrow()
 
+    def percentiles(self, column: str, shares: Sequence[float] = (0.5, 0.9, 0.95, 0.99)) -> dict[float, Any]:
+        """Return percentiles of a column by their shares, from 0 to 1; nulls don't count.
+
+        A percentile is one of the values: the smallest that at least this share of them does not exceed. Without
+        values it is None. Raises BadUse for an unknown column.
+        """
+        if column not in self.schema.names:
+            raise BadUse("percentiles", f"there is no column {column}", there_are=", ".join(self.schema.names))
+        wanted = ", ".join(str(float(share)) for share in shares)
+        ((found,),) = self.fetch(f"SELECT quantile_disc({quote_name(column)}, [{wanted}]) FROM {ROWS}")
+        return dict(zip(shares, found or [None] * len(shares), strict=True))
+
     def polars(self) -> polars.LazyFrame:
         """Return the rows as a lazy Polars frame."""
         require("polars", "polars", "a Polars frame")
@@ -225,9 +238,23 @@ class Records:
         return "; ".join(dict.fromkeys(each.licence for each in self.source.origins))
 
     @property
-    def info(self) -> list[Entry]:
-        """What recipe and lock say of each workload."""
-        return list(entries(self.source.archive, list(self.source.workloads)))
+    def info(self) -> Info:
+        """What recipe and lock say of each workload, to be printed."""
+        return Info(entries(self.source.archive, list(self.source.workloads)))
+
+    @property
+    def bibtex(self) -> str:
+        """The citation as BibTeX, an entry for each trace."""
+        return bibtex(self.source.archive, self.source.origins)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the rows come from: of each workload the recipe, pins and tools of its build, and the steps since."""
+        builds = {str(each): self.source.archive.record(each).get("provenance", {}) for each in self.source.workloads}
+        return {
+            "workloads": [each.as_dict() | {"build": builds.get(each.workload, {})} for each in self.source.origins],
+            "steps": list(self.steps),
+        }
 
     @property
     def chain(self) -> str:

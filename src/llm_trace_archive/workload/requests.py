@@ -11,7 +11,6 @@ from ..core.errors import BadUse
 from . import series
 from .profile import Profile, measure
 from .records import ROWS, Records, Source, quote_name
-from .save import save
 from .shape import Merged, Shaping
 from .times import Time
 
@@ -31,6 +30,8 @@ class Requests(Shaping):
 
     def save(self, path: str | Path) -> None:
         """Write the requests to a file that names their sources and steps; see `save.save`."""
+        from .save import save  # which imports what writes Parquet
+
         save(self, Path(path))
 
     def hit_ratio(self, *, by: str | Sequence[str] = (), **question: Any) -> HitRatio | None:

@@ -8,14 +8,17 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..core.archive import LOCK, Archive
 from ..core.errors import Absent, BadUse, Problem
 from ..core.files import hash_file, locked, move, replace_text, replacing
 from ..core.recipe import UpstreamFile, Workload
 from ..core.settings import cache_folder
-from ..lock.build import Built, build_file, compare_with_lock, report_disk_problems
-from ..upstream.sources import Sources
+
+if TYPE_CHECKING:  # slow, and only fetching needs them
+    from ..lock.build import Built
+    from ..upstream.sources import Sources
 
 # -- what is here -----------------------------------------------------------------------------------------------------
 
@@ -104,6 +107,8 @@ def fetch(archive: Archive, workloads: Iterable[Workload], sources: Sources) -> 
     Into the data folder comes the released file, if the lock has a URL of one, or what the pinned upstream files give.
     Raises Problem, and then keeps what is here; content that came before the failure stays.
     """
+    from ..lock.build import report_disk_problems
+
     chosen = archive.select([str(each) for each in workloads])  # checks the recipes
     if archive.store is None:
         from ..annex.get import get
@@ -128,6 +133,8 @@ def _is_good(archive: Archive, workload: Workload) -> bool:
 
 
 def _bring(archive: Archive, workload: Workload, target: Path, sources: Sources) -> None:
+    from ..lock.build import build_file, compare_with_lock
+
     failure: Problem | None = None
     if released := _released_file(archive, workload):
         try:
