@@ -52,7 +52,8 @@ def write_table(
 
     odd_lines  lines to be kept as they are, by file
 
-    Returns the members of each archive that the recipe does not name. Raises BadUpstream for files that can't be read or converted, and KeyboardInterrupt once `stop` is set.
+    Returns the members of each archive that the recipe does not name. Raises BadUpstream for files that can't be read
+    or converted, and KeyboardInterrupt once `stop` is set.
     """
     canonicaliser = Canonicaliser(workload, table_schema)
     facts = workload.facts() | {"recipe_digest": workload.digest}
