@@ -76,7 +76,9 @@ def timed_process(code: str, cwd: Path) -> float:
 
 def by_hand(sql: str) -> object:
     """Run a statement as a user types it."""
-    return duckdb.execute(sql).to_arrow_table()
+    answer = duckdb.sql(sql)
+    assert answer
+    return answer.to_arrow_table()
 
 
 def report(name: str, ours: list[float], theirs: list[float] | None = None) -> None:

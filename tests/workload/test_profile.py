@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import llm_trace_archive as lta
-from llm_trace_archive.analysis.prefix import FOLDED, hit_ratios
+from llm_trace_archive.analysis.prefix import hit_ratios
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.lock.build import build
 from llm_trace_archive.upstream.sources import Sources
@@ -113,7 +113,7 @@ def test_a_hit_ratio_is_of_prefixes_and_none_without_ids(samples: Samples, profi
     import pyarrow.parquet as pq
 
     ids = pq.read_table(samples.root / "data/qwen-bailian/chat.parquet", columns=["hash_ids"]).column(0)
-    expected, found = hit_ratios(ids, [0.1], definition=FOLDED), profiles["qwen-bailian/chat"].prefix
+    expected, found = hit_ratios(ids, [0.1]), profiles["qwen-bailian/chat"].prefix
     assert expected and found
     assert (found.unlimited, found.by_share["0.1"]) == (expected.unlimited, expected.by_share[0.1])
     assert profiles["azure-2023/code"].prefix is None

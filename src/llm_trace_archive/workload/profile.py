@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..analysis.prefix import FOLDED, hit_ratios
+from ..analysis.prefix import hit_ratios
 from ..core.text import format_table
 from .records import ROWS, Records, quote
 from .series import RUN
@@ -311,7 +311,6 @@ def _prefix(requests: Records, runs: Sequence[tuple[Any, ...]]) -> Prefix | None
         (batch.column("hash_ids") for batch in lists),
         SHARES,
         segments=(batch.column("run") for batch in numbers),
-        definition=FOLDED,
     )
     if reuse is None:
         return None
