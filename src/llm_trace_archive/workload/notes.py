@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 from .records import ROWS, Records
-from .series import RUN
 from .times import duration
 
 TIES = 0.01  # of the requests
@@ -48,11 +47,12 @@ def _rows(requests: Records) -> Iterator[str]:
 
 
 def _ties(requests: Records) -> Iterator[str]:
+    run = ", ".join(requests.source.run)
     ((rows, times, step),) = requests.fetch(
         f"""
         SELECT sum(n), count(*), median(arrival_us - before) FROM (
-            SELECT arrival_us, n, lag(arrival_us) OVER (PARTITION BY {RUN} ORDER BY arrival_us) AS before FROM (
-                SELECT {RUN}, arrival_us, count(*) AS n FROM {ROWS} WHERE arrival_us IS NOT NULL GROUP BY ALL
+            SELECT arrival_us, n, lag(arrival_us) OVER (PARTITION BY {run} ORDER BY arrival_us) AS before FROM (
+                SELECT {run}, arrival_us, count(*) AS n FROM {ROWS} WHERE arrival_us IS NOT NULL GROUP BY ALL
             )
         )
         """

@@ -12,7 +12,6 @@ from typing import Any
 from ..analysis.prefix import hit_ratios
 from ..core.text import format_table
 from .records import ROWS, Records, quote
-from .series import RUN
 from .times import duration
 
 DAY = 86_400_000_000  # microseconds
@@ -141,12 +140,12 @@ def to_json(profiles: Sequence[Profile]) -> str:
 
 def measure(requests: Records) -> Profile:
     """Return the profile of a table of requests, and of each of its segments if there are several. Raises Problem."""
-    runs = requests.fetch(f"SELECT {RUN} FROM {ROWS} GROUP BY ALL ORDER BY ALL")
+    runs = requests.fetch(f"SELECT {_run(requests)} FROM {ROWS} GROUP BY ALL ORDER BY ALL")
     name = ", ".join(requests.names)
     parts = [
         _measure(
-            requests.derive(f"SELECT * FROM {ROWS} WHERE {_is_run(run)}", ""),
-            f"segment {run[2]}" if len(requests.source.workloads) == 1 else "{}/{} segment {}".format(*run),
+            requests.derive(f"SELECT * FROM {ROWS} WHERE {_is_run(requests, run)}", ""),
+            "{}/{} segment {}".format(*run) if len(requests.source.workloads) > 1 < len(run) else f"segment {run[-1]}",
             [run],
         )
         for run in (runs if len(runs) > 1 else ())
@@ -192,18 +191,18 @@ def _distribution(requests: Records, values: str) -> Distribution | None:
 
 
 def _arrivals(requests: Records) -> Arrivals:
+    run = _run(requests)
     ((first, last, span, longest, rows),) = requests.fetch(
         f"SELECT min(lo), max(hi), sum(hi - lo), max(hi - lo), sum(n) FROM "
-        f"(SELECT min(arrival_us) AS lo, max(arrival_us) AS hi, count(*) AS n FROM {ROWS} GROUP BY {RUN})"
+        f"(SELECT min(arrival_us) AS lo, max(arrival_us) AS hi, count(*) AS n FROM {ROWS} GROUP BY {run})"
     )
     ((cv,),) = requests.fetch(
         f"SELECT stddev_pop(gap) / nullif(avg(gap), 0) FROM (SELECT arrival_us - "
-        f"lag(arrival_us) OVER (PARTITION BY {RUN} ORDER BY arrival_us) AS gap FROM {ROWS})"
+        f"lag(arrival_us) OVER (PARTITION BY {run} ORDER BY arrival_us) AS gap FROM {ROWS})"
     )
     seconds = int(span) / SECOND
     kinds = {str(each.properties.get("arrivals", "unknown")) for each in requests.source.workloads}
-    epochs = {each.properties.get("epoch") for each in requests.source.workloads}
-    epoch = epochs.pop() if len(epochs) == 1 else None
+    epoch = requests.epoch
     return Arrivals(
         kind=" and ".join(sorted(kinds)),
         start=_moment(epoch, first),
@@ -224,8 +223,9 @@ def _moment(epoch: str | None, us: int) -> str | None:
 
 
 def _busiest(requests: Records, width: int) -> Busiest:
+    run = _run(requests)
     ((start, count),) = requests.fetch(
-        f"SELECT arrival_us // {width} * {width} AS start, count(*) AS n FROM {ROWS} GROUP BY start, {RUN} "
+        f"SELECT arrival_us // {width} * {width} AS start, count(*) AS n FROM {ROWS} GROUP BY start, {run} "
         "ORDER BY n DESC, start LIMIT 1"
     )
     return Busiest(start, count)
@@ -233,18 +233,19 @@ def _busiest(requests: Records, width: int) -> Busiest:
 
 def _dispersion(requests: Records) -> dict[str, float | None]:
     """Return variance / mean of the requests per bin; bins start at the first arrival of their segment."""
+    run = _run(requests)
     found = requests.fetch(
         f"""
         WITH counted AS (
-          SELECT {RUN}, (arrival_us - start) // {SECOND} AS bin, count(*) AS n
-          FROM {ROWS} JOIN (SELECT {RUN}, min(arrival_us) AS start FROM {ROWS} GROUP BY {RUN}) USING ({RUN})
+          SELECT {run}, (arrival_us - start) // {SECOND} AS bin, count(*) AS n
+          FROM {ROWS} JOIN (SELECT {run}, min(arrival_us) AS start FROM {ROWS} GROUP BY {run}) USING ({run})
           GROUP BY ALL
         ),
         bins AS (
-          SELECT scale, {RUN}, bin // scale AS bin, sum(n) AS n
+          SELECT scale, {run}, bin // scale AS bin, sum(n) AS n
           FROM counted, (SELECT unnest({list(SCALES)}) AS scale) GROUP BY ALL
         ),
-        runs AS (SELECT scale, max(bin) + 1 AS bins, sum(n) AS n, sum(n * n) AS squares FROM bins GROUP BY scale, {RUN})
+        runs AS (SELECT scale, max(bin) + 1 AS bins, sum(n) AS n, sum(n * n) AS squares FROM bins GROUP BY scale, {run})
         SELECT scale, sum(bins), CAST(sum(n) AS DOUBLE), CAST(sum(squares) AS DOUBLE) FROM runs GROUP BY scale
         ORDER BY scale
         """
@@ -261,15 +262,16 @@ def _hours(requests: Records, epoch: str | None) -> tuple[float, ...]:
 
     Without an epoch, the day begins where the clock of the trace does.
     """
+    run = _run(requests)
     moment = datetime.fromisoformat(epoch) if epoch else datetime(1970, 1, 1)
     offset = (moment - datetime(moment.year, moment.month, moment.day)) // timedelta(microseconds=1)
     found = requests.fetch(
         f"""
         WITH counted AS (
-          SELECT {RUN}, (arrival_us + {offset}) // {HOUR} AS hour, count(*) AS n FROM {ROWS} GROUP BY ALL
+          SELECT {run}, (arrival_us + {offset}) // {HOUR} AS hour, count(*) AS n FROM {ROWS} GROUP BY ALL
         ),
-        hours AS (SELECT {RUN}, unnest(range(min(hour), max(hour) + 1)) AS hour FROM counted GROUP BY {RUN})
-        SELECT hour % 24 AS of_day, avg(coalesce(n, 0)) FROM hours LEFT JOIN counted USING ({RUN}, hour)
+        hours AS (SELECT {run}, unnest(range(min(hour), max(hour) + 1)) AS hour FROM counted GROUP BY {run})
+        SELECT hour % 24 AS of_day, avg(coalesce(n, 0)) FROM hours LEFT JOIN counted USING ({run}, hour)
         GROUP BY of_day ORDER BY of_day
         """
     )
@@ -277,6 +279,7 @@ def _hours(requests: Records, epoch: str | None) -> tuple[float, ...]:
 
 
 def _sessions(requests: Records) -> Sessions:
+    run = _run(requests)
     whole = "trace, workload, session_id"
     turns = f"SELECT count(*) AS value FROM {ROWS} WHERE session_id IS NOT NULL GROUP BY {whole}"
     distribution = _distribution(requests, turns)
@@ -286,7 +289,7 @@ def _sessions(requests: Records) -> Sessions:
         SELECT arrival_us - lag(arrival_us) OVER turns AS gap,
           arrival_us - lag(arrival_us + latency_us) OVER turns AS think
         FROM {ROWS} WHERE session_id IS NOT NULL
-        WINDOW turns AS (PARTITION BY {RUN}, session_id ORDER BY turn, arrival_us, request_id)
+        WINDOW turns AS (PARTITION BY {run}, session_id ORDER BY turn, arrival_us, request_id)
     """
     return Sessions(
         sessions=distribution.count,
@@ -304,7 +307,7 @@ def _failures(requests: Records) -> Failures | None:
 
 def _prefix(requests: Records, runs: Sequence[tuple[Any, ...]]) -> Prefix | None:
     """Return the hit ratios of the rows in their order; each run starts with an empty cache."""
-    cases = [f"WHEN {_is_run(run)} THEN {number}" for number, run in enumerate(runs)]
+    cases = [f"WHEN {_is_run(requests, run)} THEN {number}" for number, run in enumerate(runs)]
     numbered = requests.derive(f"SELECT hash_ids, CASE {' '.join(cases)} END AS run FROM {ROWS}", "")
     lists, numbers = itertools.tee(numbered.batches())
     reuse = hit_ratios(
@@ -318,9 +321,13 @@ def _prefix(requests: Records, runs: Sequence[tuple[Any, ...]]) -> Prefix | None
     return Prefix(reuse.definition, reuse.blocks, reuse.distinct, reuse.unlimited, by_share)
 
 
-def _is_run(run: tuple[Any, ...]) -> str:
-    trace, workload, segment = run
-    return f"trace = {quote(trace)} AND workload = {quote(workload)} AND segment = {segment}"
+def _run(requests: Records) -> str:
+    return ", ".join(requests.source.run)
+
+
+def _is_run(requests: Records, run: tuple[Any, ...]) -> str:
+    values = zip(requests.source.run, run, strict=True)
+    return " AND ".join(f"{name} = {quote(value) if isinstance(value, str) else value}" for name, value in values)
 
 
 # -- as text ----------------------------------------------------------------------------------------------------------

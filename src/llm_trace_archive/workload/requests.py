@@ -11,7 +11,7 @@ from ..core.errors import BadUse
 from . import series
 from .profile import Profile, measure
 from .records import ROWS, Records, Source, quote_name
-from .shape import Merged, Shaping
+from .shape import Shaping
 from .times import Time
 
 ROWS_AT_ONCE = 1 << 14
@@ -39,9 +39,7 @@ class Requests(Shaping):
 
         by  columns such as "model" whose values have caches of their own, besides each segment
         """
-        is_one = isinstance(self.source, Merged) or len(self.source.workloads) == 1
-        own = ["segment"] if is_one else series.RUN.split(", ")
-        split = [*own, *([by] if isinstance(by, str) else by)]
+        split = [*self.source.run, *([by] if isinstance(by, str) else by)]
         columns = columns_for(question.get("count", "blocks"), split)
         if unknown := [each for each in columns if each not in self.schema.names]:
             raise BadUse(

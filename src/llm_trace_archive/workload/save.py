@@ -25,7 +25,7 @@ from ..core.table import UNREADABLE, Table
 from .notes import notes
 from .origin import Origin
 from .records import quote
-from .shape import RE_TIMING, Merged, Shaping, collect_warnings, warn
+from .shape import Merged, Shaping, collect_warnings, warn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,13 +84,12 @@ def save(requests: Shaping, path: Path) -> None:
 def _facts(requests: Shaping) -> dict[str, str]:
     """Return what the file says of itself."""
     origins = requests.source.origins
-    is_moved = any(step.split("(")[0] in RE_TIMING for step in requests.steps)
     said = {
         "schema_version": str(requests.source.archive.canonical["version"]),
         "licence": "; ".join(dict.fromkeys(each.licence for each in origins)),
         "citation": "\n".join(dict.fromkeys(each.citation for each in origins)),
         "arrivals": "; ".join(dict.fromkeys(each.arrivals for each in origins)),
-        "epoch": "" if is_moved else requests.source.epoch or "",
+        "epoch": requests.epoch or "",
         KEY: json.dumps(
             {
                 "chain": requests.chain,

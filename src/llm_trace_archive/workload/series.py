@@ -7,12 +7,12 @@ from .records import ROWS, Records
 from .times import Time, microseconds
 
 MOST_BINS = 100_000_000
-# Rows of one run share a clock.
-RUN = "trace, workload, segment"
 
 
 def rate(requests: Records, per: Time) -> Records:
     """Return the lazy table of requests, input and output tokens per bin of time, by trace, workload and segment.
+
+    Of merged workloads, which share a clock, by segment alone.
 
     per  width of a bin: a number of seconds, or "100ms", "1s", "10min", "1h"
 
@@ -20,13 +20,13 @@ def rate(requests: Records, per: Time) -> Records:
     the first arrival of a segment to its last; those without requests are included. Tokens are null in a bin where the
     upstream does not count them for every request. Raises BadUse for requests without arrivals, Problem.
     """
-    width = microseconds(per, "rate")
+    width, run = microseconds(per, "rate"), ", ".join(requests.source.run)
     if width == 0:
         raise BadUse("rate", "a bin must be longer than 0", got=str(per))
     require_arrivals(requests, "rate")
     ((bins,),) = requests.fetch(
         f"SELECT sum(n) FROM (SELECT max(arrival_us) // {width} - min(arrival_us) // {width} + 1 AS n "
-        f"FROM {ROWS} GROUP BY {RUN})"
+        f"FROM {ROWS} GROUP BY {run})"
     )
     if (bins or 0) > MOST_BINS:
         raise BadUse(
@@ -35,16 +35,16 @@ def rate(requests: Records, per: Time) -> Records:
     return requests.tabulate(
         f"""
         WITH counted AS (
-          SELECT {RUN}, arrival_us // {width} AS bin, count(*) AS requests,
+          SELECT {run}, arrival_us // {width} AS bin, count(*) AS requests,
             CASE WHEN count(input_tokens) = count(*) THEN sum(input_tokens) END AS input_tokens,
             CASE WHEN count(output_tokens) = count(*) THEN sum(output_tokens) END AS output_tokens
           FROM {ROWS} GROUP BY ALL
         ),
-        bins AS (SELECT {RUN}, unnest(range(min(bin), max(bin) + 1)) AS bin FROM counted GROUP BY {RUN})
-        SELECT {RUN}, bin * {width} AS start_us, coalesce(requests, 0) AS requests,
+        bins AS (SELECT {run}, unnest(range(min(bin), max(bin) + 1)) AS bin FROM counted GROUP BY {run})
+        SELECT {run}, bin * {width} AS start_us, coalesce(requests, 0) AS requests,
           CAST(CASE WHEN requests IS NULL THEN 0 ELSE input_tokens END AS BIGINT) AS input_tokens,
           CAST(CASE WHEN requests IS NULL THEN 0 ELSE output_tokens END AS BIGINT) AS output_tokens
-        FROM bins LEFT JOIN counted USING ({RUN}, bin) ORDER BY {RUN}, bin
+        FROM bins LEFT JOIN counted USING ({run}, bin) ORDER BY {run}, bin
         """,
         f"rate({per!r})",
     )

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 LARGEST_FAMILY = 0.25  # of the share that stays; a sample depends on a family that is larger
 NEARLY_EMPTY = 0.2  # of the rate of the whole
-RE_TIMING = ("scale", "rebase", "shift", "repeat")
 
 
 class ShapeWarning(UserWarning):
@@ -66,6 +65,11 @@ class Merged(Source):
     def epoch(self) -> str | None:
         """None: merged clocks have no common date."""
         return None
+
+    @property
+    def run(self) -> tuple[str, ...]:
+        """The segment alone: all workloads share a clock and a cache."""
+        return ("segment",)
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -437,8 +441,7 @@ class Shaping(Records):
 
     def _moment(self, time: Time, span: Span, step: str) -> int:
         """Return a time given since the first arrival, or as a date, in microseconds of the arrivals."""
-        is_moved = any(each.split("(")[0] in RE_TIMING for each in self.steps)
-        date = since_epoch(time, None if is_moved else self.source.epoch, step)
+        date = since_epoch(time, self.epoch, step)
         return span.first + microseconds(time, step) if date is None else date
 
     def _replace(self, columns: Mapping[str, str], step: str) -> Self:
