@@ -234,19 +234,16 @@ class Shaping(Records):
         if share == 1:
             return self.derive(f"SELECT * FROM {ROWS}", step)
         order = "first" if by == "request" else "size DESC, first"
+        groups = f"SELECT {key} AS key, {size} AS size, min(request_id) AS first FROM {ROWS} GROUP BY ALL"
+        if by == "request":
+            groups = f"SELECT request_id AS key, request_id AS first FROM {ROWS}"
         # One of every 1 / share groups in a row stays; of a share above 1/2, one of 1 / (1 - share) goes.
-        part, drawn = (share, "draw = 1") if share <= 0.5 else (1 - share, "draw > 1")
+        part, chosen = (share, "IN") if share <= 0.5 else (1 - share, "NOT IN")
         sql = f"""
-            SELECT * FROM {ROWS} WHERE {key} IN (
-                SELECT key FROM (
-                    SELECT key, row_number() OVER (
-                        PARTITION BY floor(place * {part!r}::DOUBLE) ORDER BY md5({quote(f"{seed}:")} || first), first
-                    ) AS draw FROM (
-                        SELECT key, first, row_number() OVER (ORDER BY {order}) - 1 AS place FROM (
-                            SELECT {key} AS key, {size} AS size, min(request_id) AS first FROM {ROWS} GROUP BY ALL
-                        )
-                    )
-                ) WHERE {drawn}
+            SELECT * FROM {ROWS} WHERE {key} {chosen} (
+                SELECT arg_min(key, md5_number({quote(f"{seed}:")} || first)) FROM (
+                    SELECT key, first, row_number() OVER (ORDER BY {order}) - 1 AS place FROM ({groups})
+                ) GROUP BY floor(place * {part!r}::DOUBLE)
             ) ORDER BY request_id
         """
         return self.derive(sql, step)
