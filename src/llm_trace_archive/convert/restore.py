@@ -241,7 +241,7 @@ def restore_to_stream(
 def _open_table(archive: Archive, workload: Workload) -> Table:
     if not archive.is_present(workload):
         raise BadUse(str(workload), "its content is missing", expected=workload.path, next=f"llm-traces get {workload}")
-    return Table(archive.root / workload.path)
+    return Table(archive.path(workload))
 
 
 def _restore(
