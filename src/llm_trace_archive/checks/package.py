@@ -12,6 +12,7 @@ from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
 from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
+from ..core.files import real_path
 from .entry import check_entry, check_releases
 from .result import Result
 
@@ -50,7 +51,7 @@ def _result(name: str, expected: str, found: str, source: str) -> Result:
 def _resources(archive: Archive) -> Iterator[Result]:
     for each in archive.locked.values():
         path = PurePosixPath(each["path"])
-        inside = (archive.root / path).parent.resolve().is_relative_to(archive.root.resolve())
+        inside = real_path((archive.root / path).parent).is_relative_to(real_path(archive.root))
         yield _result(
             f"folder of {each['name']}", "inside the archive", "inside the archive" if inside else "outside", LOCK
         )
