@@ -13,6 +13,8 @@ from ..core.archive import CITATION, LOCK, Archive
 from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
 from .entry import check_entry, check_releases
+from .licences import check_licences
+from .links import check_links
 from .result import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
@@ -36,8 +38,10 @@ def check_package(archive: Archive) -> Iterator[Result]:
     if found == VALID:
         yield _result("a Data Package", VALID, _standard(lock), STANDARD)
         yield from _resources(archive)
+        yield from check_links(archive)
     yield from _schemas(archive)
     yield from _citation(archive, lock)
+    yield from check_licences(archive)
     licences = {recipe.licence["spdx"]: f"recipes/{name}.toml" for name, recipe in archive.recipes.items()}
     for licence, source in licences.items():
         yield _result(f"licence {licence}", VALID, _spdx(licence), f"{source}, {SPDX}")
