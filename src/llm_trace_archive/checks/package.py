@@ -14,6 +14,8 @@ from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
 from ..core.files import real_path
 from .entry import check_entry, check_releases
+from .licences import check_licences
+from .links import check_links
 from .result import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
@@ -37,8 +39,10 @@ def check_package(archive: Archive) -> Iterator[Result]:
     if found == VALID:
         yield _result("a Data Package", VALID, _standard(lock), STANDARD)
         yield from _resources(archive)
+        yield from check_links(archive)
     yield from _schemas(archive)
     yield from _citation(archive, lock)
+    yield from check_licences(archive)
     licences = {recipe.licence["spdx"]: f"recipes/{name}.toml" for name, recipe in archive.recipes.items()}
     for licence, source in licences.items():
         yield _result(f"licence {licence}", VALID, _spdx(licence), f"{source}, {SPDX}")

@@ -15,6 +15,11 @@ from ..core.archive import Archive
 from ..core.files import replace_text
 
 LOCAL = ".huggingface.yaml"
+# At the top of README.md, as `load_dataset` only says that it found no files.
+HOW_TO_START = """\
+# load_dataset finds no files? In a clone, get the content of a trace first:
+#   llm-traces get azure-2023
+"""
 NOTE = "# Written by llm-traces: the content that is in this clone. Not part of the archive.\n"
 
 
@@ -36,7 +41,7 @@ def front_matter(archive: Archive, package: Mapping[str, Any]) -> str:
         ],
     }
     configs = _configs(archive, resources)
-    return _yaml(front | {"configs": configs} if configs else front)
+    return HOW_TO_START + _yaml(front | {"configs": configs} if configs else front)
 
 
 def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
@@ -74,8 +79,7 @@ def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: st
     configs: list[dict[str, Any]] = []
     requests = [each for each in resources if each["table"] == "request" and not each.get("sameRequestsAs")]
     if requests:
-        # Patterns, as a path without content breaks the config, while a pattern without a match is skipped.
-        paths = [f"{each['path']}*" for each in requests]
+        paths = [_if_there(each["path"]) for each in requests]
         configs.append(
             {
                 "config_name": "default",
@@ -92,6 +96,11 @@ def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: st
         splits = [{"split": _split(each["workload"]), "path": each["path"]} for each in group]
         configs.append({"config_name": name, "description": _content(group, place), "data_files": splits})
     return configs
+
+
+def _if_there(path: str) -> str:
+    """Return a pattern that matches this path alone: one without a match is skipped; a path breaks the config."""
+    return f"{path[:-1]}[{path[-1]}]"
 
 
 def _split(workload: str) -> str:
