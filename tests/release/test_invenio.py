@@ -21,12 +21,16 @@ import pytest
 import requests
 from filelock import FileLock
 
+from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse, Problem
 from llm_trace_archive.release.bundle.folder import Bundle
+from llm_trace_archive.release.content.citation import name_doi
+from llm_trace_archive.release.content.contents import Contents
+from llm_trace_archive.release.content.selection import select
 from llm_trace_archive.release.record import Release
 from llm_trace_archive.release.zenodo import deposit
 from llm_trace_archive.release.zenodo import release as zenodo
-from llm_trace_archive.release.zenodo.answers import Record, read_name
+from llm_trace_archive.release.zenodo.answers import Record, read_name, read_record
 from llm_trace_archive.release.zenodo.deposit import send_files
 from llm_trace_archive.release.zenodo.invenio import Body, Invenio, Refused
 from llm_trace_archive.release.zenodo.metadata import describe_record
@@ -480,3 +484,56 @@ def test_files_are_imported_only_once(target: Target) -> None:
     assert user.list_files(f"/records/{draft}/draft").keys() == one.urls.keys()
     with pytest.raises(Refused, match="400"):
         user.call("POST", f"/records/{draft}/draft/actions/files-import")
+
+
+def reserve(target: Target, bundle: Bundle, **options: Any) -> Release:
+    """Reserve the DOI of a bundle's version, as if the bundle were the archive."""
+    archive = Archive(bundle.root)
+    return zenodo.reserve(Contents(archive, select(archive)), target.user(), **options)
+
+
+def test_a_reserved_doi_is_that_of_the_publication(target: Target) -> None:
+    first = target.bundle()
+    reserved = reserve(target, first)
+    assert (reserved.published, reserve(target, first)) == (False, reserved)
+    assert [(each.doi, each.is_published) for each in target.ours()] == [(reserved.doi, False)]
+    first = cited(first, **name_doi(first.citation, first.version, reserved.doi, ""))
+    one = target.release(first, doi=reserved.doi, publish=True)
+    assert (one.doi, one.place) == (reserved.doi, reserved.place)
+    with pytest.raises(BadUse, match=r"1\.0\.0 is already published"):
+        reserve(target, first)
+
+    second = target.bundle("1.1.0", few=4)
+    later = reserve(target, second)
+    assert later.concept_doi == one.concept_doi
+    assert later.doi not in ("", one.doi, one.concept_doi)
+    with pytest.raises(BadUse, match=r"has no draft with 10\.1234/other"):
+        target.release(second, doi="10.1234/other", publish=True)
+    two = target.release(second, doi=later.doi, publish=True)
+    assert (two.doi, two.place) == (later.doi, later.place)
+    with pytest.raises(BadUse, match=r"the last version there is 1\.1\.0, and 1\.0\.5 is lower"):
+        reserve(target, target.bundle("1.0.5", few=5))
+
+
+def test_an_edited_draft_of_a_new_version_is_left_alone(target: Target) -> None:
+    one = target.release(target.bundle(), publish=True)
+    user, second = target.user(), target.bundle("1.1.0", few=4)
+    draft = user.read(read_record, "POST", f"/records/{one.place}/versions")
+    metadata = dict(draft.metadata) | {"title": f"{target.title}, edited", "publication_date": "2026-01-01"}
+    metadata["rights"] = [{"id": each["id"]} for each in metadata["rights"]]  # it answers more than it takes
+    body = {"files": {"enabled": True}, "metadata": metadata}
+    user.call("PUT", f"/records/{draft.id}/draft", body)
+    with pytest.raises(BadUse, match="was not made by llm-traces"):
+        reserve(target, second)
+    assert user.read(read_record, "GET", f"/records/{draft.id}/draft").title == metadata["title"]
+    user.call("PUT", f"/records/{draft.id}/draft", body | {"metadata": metadata | {"title": target.title}})
+    assert reserve(target, second).place == draft.id, "one that was only started is used"
+
+
+def test_a_record_of_another_user_is_a_sign_of_an_earlier_version(target: Target) -> None:
+    target.release(target.bundle(), publish=True)
+    archive = Archive(target.bundle("1.1.0").root)
+    contents, stranger = Contents(archive, select(archive)), target.user(target.other)
+    with pytest.raises(BadUse, match="would be a second one of this archive"):
+        zenodo.reserve(contents, stranger)
+    assert not zenodo.reserve(contents, stranger, first=True).published

@@ -171,6 +171,30 @@ def _rubbish(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
     handler.close_connection = True
 
 
+def _drip(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
+    """Send something that never ends, a little at a time or as fast as it goes: headers, or a chunk's size."""
+    begin, more = rng.choice(
+        (
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"x"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", b"x"),
+        )
+    )
+    handler.wfile.write(begin)
+    while True:
+        handler.wfile.write(more)
+        time.sleep(rng.choice((0, 0.02)))
+
+
+def _escapes(handler: servers.Handler, body: bytes, rng: random.Random) -> None:
+    """Say things that a terminal would obey."""
+    evil = rng.choice((b"\x1b[2J", b"\x9b31m", b"\x07\x08\x7f", b"\xe2\x80\xae"))
+    location = rng.choice((b"ftp://x/", b"https://", b"http://127.0.0.1:1/", b"//[")) + evil
+    handler.send(b"HTTP/1.1 %d %b\r\nLocation: %b\r\n\r\n" % (rng.choice((302, 404, 503)), evil, location))
+    handler.close_connection = True
+
+
 FAULTS: dict[str, Fault] = {
     name.strip("_"): fault
     for name, fault in globals().items()

@@ -21,7 +21,7 @@ from support.chance import SEED, seeds
 from support.faults import Plan
 
 # Read at import: the tests' environment has no LLM_TRACES_*.
-HASTY = Patience(tries=3, first_pause=0.002, longest_pause=0.01, connect=2, read=0.2)
+HASTY = Patience(tries=3, first_pause=0.002, longest_pause=0.01, connect=2, read=0.2, headers=0.4)
 
 
 def prepare(plan: Plan, cache: Cache, site: str) -> None:
@@ -44,6 +44,7 @@ def fetch(plan: Plan, sources: Sources, site: str) -> str:
     except (BadUpstream, Unavailable) as problem:
         found = type(problem).__name__
         assert problem.details["next"]
+        assert all(line.isprintable() for line in str(problem).splitlines())
         assert found == "Unavailable" or (problem.details["expected"] and problem.details["got"])
     assert time.monotonic() - began < 100  # seconds: it ends, on a busy machine too
     for entry in Cache(sources.cache).entries():

@@ -48,6 +48,11 @@ def _continue_forever(handler: servers.Handler) -> None:
     _drip(handler, _forever(b"HTTP/1.1 100 Continue\r\n\r\n"))
 
 
+def _flood(handler: servers.Handler) -> None:
+    while True:
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+
 def _drip_headers(handler: servers.Handler) -> None:
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
     _drip(handler, _forever(b"x"))
@@ -99,6 +104,7 @@ def file_at(url: str) -> UpstreamFile:
     ("script", "why", "shown"),
     [
         (_continue_forever, "no complete answer within 1 s", "waiting 1 s for log.csv: no answer yet"),
+        (_flood, "no complete answer within 1 s", "waiting 1 s for log.csv: no answer yet"),
         (_drip_headers, "no complete answer within 1 s", "waiting 1 s for log.csv: no answer yet"),
         (_redirect_slowly, "no complete answer within 1 s|more than 10 redirects", ""),
         (_be_silent, "no answer for 0.5 s", "waiting 1 s for log.csv: no answer yet"),
@@ -183,6 +189,17 @@ def test_the_wait_for_another_process_is_shown(site: servers.Site, tmp_path: Pat
     Sources(tmp_path, on_wait=lines.append).get(file)
     first.join()
     assert lines == ["waiting for log.csv: another process fetches it"]
+
+
+def test_no_thread_is_left_with_a_server_that_never_ends(site: servers.Site, tmp_path: Path) -> None:
+    for script in (_continue_forever, _flood, _drip_headers, _drip_a_chunk_size, _be_silent):
+        site.scripts["/log.csv"] = script
+        with pytest.raises(Unavailable):
+            Sources(tmp_path, patience=Patience(tries=1, headers=0.3, read=0.3)).get(file_at(f"{site.url}/log.csv"))
+    deadline = time.monotonic() + 5
+    while (left := [each.name for each in threading.enumerate() if "run" in each.name]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "1e9", "10 s", "9999999"])

@@ -12,12 +12,15 @@ from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
 from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
+from .entry import check_entry, check_releases
 from .result import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
 CITATION_STANDARD = "https://github.com/citation-file-format/citation-file-format, 1.2.0"
 SPDX = "https://spdx.org/licenses"
 VALID = "valid"
+# What CITATION.cff and the lock both say, by their names in each.
+AGREE = {"title": "title", "repository-code": "homepage"}
 
 
 def check_package(archive: Archive) -> Iterator[Result]:
@@ -45,7 +48,6 @@ def _result(name: str, expected: str, found: str, source: str) -> Result:
 
 
 def _resources(archive: Archive) -> Iterator[Result]:
-    seen = set()
     for each in archive.locked.values():
         path = PurePosixPath(each["path"])
         inside = (archive.root / path).parent.resolve().is_relative_to(archive.root.resolve())
@@ -57,10 +59,8 @@ def _resources(archive: Archive) -> Iterator[Result]:
         except BadUse as problem:
             yield _result(f"recipe of {each['name']}", "in recipes/", problem.message, LOCK)
             continue
-        yield _result(f"path of {each['name']}", workload.path, "twice" if str(path) in seen else str(path), LOCK)
-        seen.add(str(path))
-        digest = each["provenance"]["recipeDigest"]
-        yield _result(f"recipe of {each['name']}", workload.digest, digest, f"recipes/{workload.trace}.toml")
+        yield _result(f"path of {each['name']}", workload.path, str(path), LOCK)
+        yield from check_entry(archive, workload, each)
         licence = archive.recipe(workload.trace).licence["spdx"]
         yield _result(
             f"licence of {each['name']}", licence, each["licenses"][0]["name"], f"recipes/{workload.trace}.toml"
@@ -81,6 +81,7 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
 
     path = archive.root / CITATION
     if not path.exists() and any(recipe.synthetic for recipe in archive.recipes.values()):
+        yield from check_releases(lock, None)
         return
     try:
         # Keeps dates and versions as text.
@@ -92,6 +93,11 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
     faults = "; ".join(f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(cff, "citation.schema.json"))
     yield _result(CITATION, VALID, faults[:300] or VALID, CITATION_STANDARD)
     keys = cff if isinstance(cff, dict) else {}
+    yield from check_releases(lock, keys)
+    for name, key in AGREE.items():
+        if lock:
+            expected = str(lock.get(key)).partition(" (")[0]  # the lock adds whether it has look-alikes
+            yield _result(f"{name} of {CITATION}", expected, str(keys.get(name))[:200], LOCK)
     licences = keys.get("license")
     for each in licences if isinstance(licences, list) else [licences]:
         yield _result(f"licence of {CITATION}", VALID, _spdx(str(each)), SPDX)
@@ -129,7 +135,10 @@ def _spdx(expression: str) -> str:
 def _standard(lock: dict[str, Any]) -> str:
     from frictionless import Package
 
-    return _notes(Package.validate_descriptor(lock))
+    try:
+        return _notes(Package.validate_descriptor(lock))
+    except Exception as error:  # frictionless fails for some values of the wrong type
+        return f"can't be checked: {type(error).__name__}: {error}"[:200]
 
 
 def _notes(report: Any) -> str:

@@ -78,6 +78,7 @@ def make_archive(
 
     Raises BadUse if `root` is not empty or a trace has no recipe or no look-alikes.
     """
+    require("tomlkit", "build", "an archive of look-alikes")  # before anything is written
     possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in sample_traces()]
     for trace in traces or ():
         if trace not in possible:
@@ -113,7 +114,8 @@ def make_archive(
 
 def _sample_recipe(text: str, folder: Path, base: str) -> str:
     """Return a trace's recipe, changed into one for its look-alikes in `folder`."""
-    tomlkit = require("tomlkit", "build", "an archive of look-alikes")
+    import tomlkit
+
     recipe: Any = tomlkit.parse(text)
     derived = "derived_from" in recipe
     recipe["title"] = f"{recipe['title']} (synthetic look-alike)"

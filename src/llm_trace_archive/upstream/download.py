@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import requests
     import tenacity
 
+    from .session import Session
+
 BLOCK = 16 << 10  # bytes per read: the most that a broken connection or a kill loses
 LIMIT = 16 << 30  # bytes: a longer body of unknown size counts as endless
 SLOWEST = 1 << 10  # bytes that must arrive in `Patience.read` seconds of waiting
@@ -132,7 +134,7 @@ class Download:
         if self.stop and self.stop.is_set():
             raise KeyboardInterrupt
 
-    def _try(self, session: requests.Session) -> Outcome:
+    def _try(self, session: Session) -> Outcome:
         self._halt()
         try:
             return self._fetch(session)
@@ -145,7 +147,7 @@ class Download:
             self._failure = failure
             raise
 
-    def _fetch(self, session: requests.Session) -> Outcome:
+    def _fetch(self, session: Session) -> Outcome:
         have = self._count_bytes() if self.resume else 0
         headers = {"Range": f"bytes={have}-"} if have else {}
         if have and self._tag.startswith('"'):  # If-Range allows no weak tag

@@ -26,6 +26,8 @@ from ..core.settings import timeout
 if TYPE_CHECKING:
     import requests
 
+    from .session import Session
+
 AGENT = f"llm-trace-archive/{__version__} (+https://github.com/llm-trace-archive/llm-trace-archive)"
 REDIRECTS = 10
 NOTICE = 3.0  # seconds without a sign of life, after which the user is told what is waited for
@@ -101,18 +103,17 @@ class Patience:
         )
 
 
-def open_session() -> requests.Session:
+def open_session() -> Session:
     """Return a session whose requests name this package and ask for bodies as they are."""
-    import requests
+    from .session import Session  # imports requests
 
-    session = requests.Session()
-    session.get_redirect_target = lambda response: None  # type: ignore[method-assign, assignment]  # `request` follows them
+    session = Session()
     session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity"})
     return session
 
 
 def request(
-    session: requests.Session,
+    session: Session,
     url: str,
     headers: dict[str, str],
     patience: Patience,
@@ -146,7 +147,7 @@ def request(
             proxies=choose_proxies(url),
         )
         try:
-            response = _await_headers(get, deadline, stop, on_wait)
+            response = _await_headers(get, session.cut, deadline, stop, on_wait)
         except _TooLateError:
             failure: Failure = TemporaryFailure(f"no complete answer within {patience.headers:g} s")
             failure.host = host
@@ -170,12 +171,16 @@ def request(
 
 
 def _await_headers(
-    get: Callable[[], requests.Response], deadline: float, stop: threading.Event | None, on_wait: OnWait
+    get: Callable[[], requests.Response],
+    cut: Callable[[], None],
+    deadline: float,
+    stop: threading.Event | None,
+    on_wait: OnWait,
 ) -> requests.Response:
     """Call `get` and return its answer. Raises _TooLateError after the deadline, and whatever `get` raises.
 
-    `get` runs in a thread of its own, which is left behind when the time is over: a server can keep any step busy for
-    ever, from the handshake to headers that never end, with a byte now and then.
+    `get` runs in a thread of its own, which `cut` ends when the time is over: a server can keep any step busy for ever,
+    from the handshake to headers that never end, with a byte now and then.
     """
     answer: Future[requests.Response] = Future()
 
@@ -204,7 +209,8 @@ def _await_headers(
                 on_wait(deadline - now, "no answer yet")
                 notice = deadline
     finally:
-        answer.cancel()
+        if answer.cancel():
+            cut()
     return answer.result()
 
 
