@@ -49,6 +49,16 @@ def test_requests_without_arrivals_have_no_rate() -> None:
         lta.open("kavier/prefill").rate("1s")  # type: ignore[attr-defined]
 
 
+def test_requests_of_which_some_have_no_arrival_have_no_rate_until_they_are_left_out() -> None:
+    some = lta.open("azure-2023/code").derive(
+        "SELECT * REPLACE (CASE WHEN request_id > 9 THEN arrival_us END AS arrival_us) FROM rows", "some"
+    )
+    with pytest.raises(lta.Problem, match="10 of 182 have none"):
+        some.rate("1min")  # type: ignore[attr-defined]
+    rest = some.filter("arrival_us IS NOT NULL").rate("1min")  # type: ignore[attr-defined]
+    assert sum(rest.arrow()["requests"].to_pylist()) == 172
+
+
 @pytest.mark.parametrize("per", ["0s", "soon", "-1s", "1us"])
 def test_a_width_that_makes_no_sense_is_refused(per: str) -> None:
     with pytest.raises(lta.Problem):

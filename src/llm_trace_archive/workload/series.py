@@ -129,5 +129,7 @@ def require_arrivals(runs: Sequence[Run], purpose: str) -> None:
                 f"{f'{run.workload} {run.segment}'.strip()}: {run.rows - run.arrivals:,} of {run.rows:,} have none"
                 for run in lacking
             ),
-            next="llm-traces list --wide shows which workloads have arrivals",
+            next='keep those that have one: .filter("arrival_us IS NOT NULL"), or llm-traces shape --filter'
+            if any(run.arrivals for run in lacking)
+            else "llm-traces list --wide shows which workloads have arrivals",
         )
