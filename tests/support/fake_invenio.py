@@ -106,6 +106,7 @@ class Fake:
         pids = {"doi": {"identifier": record.doi, "provider": "datacite"}} if record.doi else {}
         parent = {"doi": {"identifier": f"10.5281/zenodo.{record.parent}"}} if self.latest(record.parent) else {}
         found = [{"field": name, "messages": [text]} for name, text in errors or ()]
+        titled = ({"title": {"en": "A licence"}} | each for each in record.metadata.get("rights", []))
         return {
             "id": record.id,
             "created": f"2026-01-01T00:00:00.{int(record.id):06}+00:00",
@@ -114,7 +115,7 @@ class Fake:
             "is_published": record.is_published,
             "is_draft": not record.is_published,
             "pids": pids,
-            "metadata": record.metadata,
+            "metadata": record.metadata | {"rights": list(titled)},
         } | ({"errors": found} if found else {})
 
     def listing(self, record: Record) -> dict[str, Any]:
@@ -272,14 +273,14 @@ class Handler(BaseHTTPRequestHandler):
             raise refusal(403, "Permission denied.")
         for each in fake.drafts:
             if each.parent == before.parent:
-                raise Answer(201, fake.describe(each))
+                raise Answer(201, fake.describe(each) | {"metadata": each.metadata})
         kept = {key: value for key, value in before.metadata.items() if key != "version"}
         newest = fake.latest(before.parent)
         assert newest is not None
         record = Record(fake.new_id(), before.parent, before.owner, newest.index + 1, kept)
         record.metadata["publication_date"] = "2026-01-01"  # the day of the request
         fake.records[record.id] = record
-        raise Answer(201, fake.describe(record))
+        raise Answer(201, fake.describe(record) | {"metadata": record.metadata})  # the one answer without titles
 
     def search(self) -> None:
         owner = self._user()

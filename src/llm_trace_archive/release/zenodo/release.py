@@ -319,6 +319,9 @@ class _Run:
             # The server has at most one draft of a new version, and answers with it.
             path = f"/records/{newest.id}/versions"
             draft = self.invenio.ask(lambda: self.invenio.read(read_record, "POST", path))
+            # That answer leaves out the titles of types, licences and languages, with which others answer.
+            path = f"/records/{draft.id}/draft"
+            draft = self.invenio.ask(lambda: self.invenio.read(read_record, "GET", path))
             self._require_usable(draft, newest)
             is_old = draft.id in {each.id for each in ours}
             self.invenio.say(f"{self._page(draft)}: {'resuming the' if is_old else 'new'} draft of a new version")
