@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ def test_only_an_interrupt_removes_the_folder(
     assert bool(list(tmp_path.iterdir())) == is_kept
 
 
-def test_ctrl_c_during_a_command_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", ["1. Write", "$ llm-traces build"])
+def test_ctrl_c_during_a_step_leaves_nothing(step: str, tmp_path: Path) -> None:
     demo = subprocess.Popen(
         [BIN / "llm-traces", "demo"],
         cwd=ROOT,
@@ -47,8 +49,14 @@ def test_ctrl_c_during_a_command_leaves_nothing(tmp_path: Path) -> None:
         start_new_session=True,
     )
     assert demo.stdout
-    assert any("$ llm-traces build" in line for line in demo.stdout)
+    assert any(step in line for line in demo.stdout)
+    time.sleep(0.5)
     os.killpg(demo.pid, signal.SIGINT)
     _, error = demo.communicate(timeout=60)
     assert demo.returncode == 130, error
+    end = time.monotonic() + 30
+    while list(tmp_path.iterdir()):  # the removal goes on after the demo
+        assert time.monotonic() < end, list(tmp_path.iterdir())
+        time.sleep(0.1)
+    time.sleep(0.5)
     assert list(tmp_path.iterdir()) == []

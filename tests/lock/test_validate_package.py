@@ -69,6 +69,8 @@ FAULTS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a date": (edit("CITATION.cff", "date-released: '", "date-released: '31."), {"CITATION.cff"}),
     "not YAML": (edit("CITATION.cff", "title:", "\ttitle: ["), {"CITATION.cff"}),
     "no citation": (drop("CITATION.cff"), {"CITATION.cff"}),
+    "its title": (edit("CITATION.cff", "LLM Trace", "LM Trace"), {"title of CITATION.cff"}),
+    "its repository": (edit("CITATION.cff", "code: https://", "code: http://"), {"repository-code of CITATION.cff"}),
     "its licence": (edit("CITATION.cff", "license: MIT", "license: MITT"), {"licence of CITATION.cff"}),
     "a Table Schema": (
         edit("schemas/request.json", '"type": "integer"', '"type": "intoger"'),

@@ -53,9 +53,9 @@ class Record:
 class Fault:
     """What goes wrong with one request. `applies`: whether it has its effect nevertheless.
 
-    how  a status: the answer, with `message`; "html": 200 and no JSON; "drop": the connection is cut; "stall": no
-         answer for some seconds; "truncate": the connection is cut after half of the body; "kill": `Fake.kill` is
-         called
+    how  a status: the answer, with `message`; "html": 200 and no JSON; "json": 200 and `message` itself; "drop": the
+         connection is cut; "stall": no answer for some seconds; "truncate": the connection is cut after half of the
+         body; "kill": `Fake.kill` is called
     """
 
     how: int | str
@@ -170,6 +170,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(Answer(fault.how, {"status": fault.how, "message": fault.message}, **headers))
         elif fault.how == "html":
             self._answer(Answer(200, b"<!doctype html>"))
+        elif fault.how == "json":
+            self._answer(Answer(200, fault.message.encode()))
         elif fault.how == "stall":
             time.sleep(1.5)
         elif fault.how == "kill":
@@ -291,6 +293,13 @@ class Handler(BaseHTTPRequestHandler):
             and (title in each.metadata.get("title", "").lower() or each.parent == match[2])
             and time.monotonic() - each.born >= self.server.fake.lag
         ]
+        raise Answer(200, self._page(found[::-1]))
+
+    def search_published(self) -> None:
+        match = re.fullmatch(r'metadata\.title:"((?:[^"\\]|\\.)*)"', self.query.get("q", ""))
+        assert match and self.query.get("allversions") == "true", self.query
+        title = re.sub(r"\\(.)", r"\1", match[1]).lower()
+        found = [each for each in self.server.fake.published if title in each.metadata.get("title", "").lower()]
         raise Answer(200, self._page(found[::-1]))
 
     def _page(self, found: list[Record]) -> dict[str, Any]:
@@ -426,6 +435,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", f"{R}/versions", Handler.get_versions),
     ("POST", f"{R}/versions", Handler.new_version),
     ("GET", "/user/records", Handler.search),
+    ("GET", "/records", Handler.search_published),
     ("POST", f"{D}/pids/doi", Handler.reserve),
     ("POST", f"{D}/actions/publish", Handler.publish),
     ("GET", f"{R}/files", Handler.get_files),

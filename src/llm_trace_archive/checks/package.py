@@ -10,14 +10,17 @@ from typing import Any
 
 from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
-from ..core.documents import find_faults
+from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
+from .entry import check_entry, check_releases
 from .result import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
 CITATION_STANDARD = "https://github.com/citation-file-format/citation-file-format, 1.2.0"
 SPDX = "https://spdx.org/licenses"
 VALID = "valid"
+# What CITATION.cff and the lock both say, by their names in each.
+AGREE = {"title": "title", "repository-code": "homepage"}
 
 
 def check_package(archive: Archive) -> Iterator[Result]:
@@ -26,7 +29,9 @@ def check_package(archive: Archive) -> Iterator[Result]:
         lock = archive.lock
         found = VALID if lock else "missing"
     except BadUse as problem:
-        lock, found = {}, problem.details.get("found", problem.message).replace("\n", "; ")[:300]
+        if "found" not in problem.details:  # it can't be read
+            raise
+        lock, found = {}, problem.details["found"].replace("\n", "; ")[:300]
     yield _result("a lock", VALID, found, "schemas/datapackage.schema.json")
     if found == VALID:
         yield _result("a Data Package", VALID, _standard(lock), STANDARD)
@@ -43,7 +48,6 @@ def _result(name: str, expected: str, found: str, source: str) -> Result:
 
 
 def _resources(archive: Archive) -> Iterator[Result]:
-    seen = set()
     for each in archive.locked.values():
         path = PurePosixPath(each["path"])
         inside = (archive.root / path).parent.resolve().is_relative_to(archive.root.resolve())
@@ -55,10 +59,8 @@ def _resources(archive: Archive) -> Iterator[Result]:
         except BadUse as problem:
             yield _result(f"recipe of {each['name']}", "in recipes/", problem.message, LOCK)
             continue
-        yield _result(f"path of {each['name']}", workload.path, "twice" if str(path) in seen else str(path), LOCK)
-        seen.add(str(path))
-        digest = each["provenance"]["recipeDigest"]
-        yield _result(f"recipe of {each['name']}", workload.digest, digest, f"recipes/{workload.trace}.toml")
+        yield _result(f"path of {each['name']}", workload.path, str(path), LOCK)
+        yield from check_entry(archive, workload, each)
         licence = archive.recipe(workload.trace).licence["spdx"]
         yield _result(
             f"licence of {each['name']}", licence, each["licenses"][0]["name"], f"recipes/{workload.trace}.toml"
@@ -79,28 +81,45 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
 
     path = archive.root / CITATION
     if not path.exists() and any(recipe.synthetic for recipe in archive.recipes.values()):
+        yield from check_releases(lock, None)
         return
     try:
         # Keeps dates and versions as text.
-        cff = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        yield _result(CITATION, VALID, str(why)[:200], CITATION_STANDARD)
+        cff = yaml.load(read_text(path, CITATION), yaml.BaseLoader)
+    except (BadUse, ValueError, RecursionError, yaml.YAMLError) as error:
+        why = error.message.removeprefix("is ") if isinstance(error, BadUse) else str(error)
+        yield _result(CITATION, VALID, why[:200], CITATION_STANDARD)
         return
     faults = "; ".join(f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(cff, "citation.schema.json"))
     yield _result(CITATION, VALID, faults[:300] or VALID, CITATION_STANDARD)
     keys = cff if isinstance(cff, dict) else {}
-    yield _result(f"licence of {CITATION}", VALID, _spdx(str(keys.get("license"))), SPDX)
+    yield from check_releases(lock, keys)
+    for name, key in AGREE.items():
+        if lock:
+            expected = str(lock.get(key)).partition(" (")[0]  # the lock adds whether it has look-alikes
+            yield _result(f"{name} of {CITATION}", expected, str(keys.get(name))[:200], LOCK)
+    licences = keys.get("license")
+    for each in licences if isinstance(licences, list) else [licences]:
+        yield _result(f"licence of {CITATION}", VALID, _spdx(str(each)), SPDX)
     yield _result(f"version of {CITATION}", __version__, str(keys.get("version")), "the version of llm-trace-archive")
     if lock:
         yield _result(f"version of {LOCK}", __version__, str(lock.get("version")), "the version of llm-trace-archive")
 
 
+@cache
+def load_spdx() -> Any:
+    """Return the licences that SPDX lists, with a parser of expressions. Slow: reads all of them."""
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()
+
+
+@cache
 def _spdx(expression: str) -> str:
     """Return VALID for an SPDX licence expression, or what is wrong; LicenseRef- names a licence that SPDX lacks."""
     from license_expression import ExpressionError
 
-    licensing = _licensing()
+    licensing = load_spdx()
     try:
         names = [symbol.key for symbol in licensing.parse(expression).symbols]
     except ExpressionError as error:
@@ -113,17 +132,13 @@ def _spdx(expression: str) -> str:
     return f"unknown: {', '.join(unknown)}" if unknown else VALID
 
 
-@cache
-def _licensing() -> Any:
-    from license_expression import get_spdx_licensing
-
-    return get_spdx_licensing()
-
-
 def _standard(lock: dict[str, Any]) -> str:
     from frictionless import Package
 
-    return _notes(Package.validate_descriptor(lock))
+    try:
+        return _notes(Package.validate_descriptor(lock))
+    except Exception as error:  # frictionless fails for some values of the wrong type
+        return f"can't be checked: {type(error).__name__}: {error}"[:200]
 
 
 def _notes(report: Any) -> str:

@@ -13,7 +13,7 @@ ROWS_SHOWN = 3
 class Result:
     """What one check found: the value expected, the largest difference that is accepted, and the value found.
 
-    check   the family: package, integrity, schema, rows, keys, relations, expectations, published or provenance
+    check   the family: package, integrity, schema, rows, lock, keys, relations, expectations, published or provenance
     source  where the expected value is stated
     column  the column it is about, or empty
     rows    the first rows that break it, each (0-based number, value)

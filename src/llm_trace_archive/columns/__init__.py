@@ -2,5 +2,5 @@
 
 Enter: arrays, and for keys a function that reads the batches of a table. Leave: masks and numbers of rows. Read arrays
 (Arrow as NumPy), splitmix (the mixing function), keys (repeats and references), constraints (what each one means),
-parquet (footers that lie).
+thrift and parquet (footers, and the lies in them).
 """

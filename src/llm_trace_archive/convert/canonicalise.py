@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,13 +11,25 @@ import pyarrow.compute as pc
 
 from ..columns.constraints import violations
 from ..core.errors import BadUpstream
-from ..core.recipe import Workload
+from ..core.recipe import UpstreamFile, Workload
 from ..core.schema import arrow_schema
 from .formats.layout import file_error
 from .read import FileRows
 from .transforms.base import BadValue, Transform
 from .transforms.numbers import first_failure
 from .transforms.select import make_transforms
+
+
+def list_constants(workload: Workload, file: UpstreamFile) -> dict[str, Any]:
+    """Return the columns that have one value in all rows of a file, with that value."""
+    constants: dict[str, Any] = {"trace": workload.trace, "workload": workload.name}
+    if workload.is_requests:
+        constants["segment"] = 0
+        if any(rule.column == "hash_ids" for each in workload.files for rule in each.rules):
+            constants["block_tokens"] = workload.properties.get("block_tokens")
+    constants |= {rule.column: rule.value for rule in file.rules if rule.source is None}
+    filled = {column for rule in file.rules if rule.source is not None for column in rule.columns}
+    return {name: value for name, value in constants.items() if name not in filled}
 
 
 class Canonicaliser:
@@ -28,11 +41,6 @@ class Canonicaliser:
         self.schema = arrow_schema(table_schema)
         self.rows = 0
         self._previous: dict[str, Transform] = {}
-        self._defaults: dict[str, Any] = {"trace": workload.trace, "workload": workload.name}
-        if workload.is_requests:
-            self._defaults["segment"] = 0
-            if any(rule.column == "hash_ids" for file in workload.files for rule in file.rules):
-                self._defaults["block_tokens"] = workload.properties.get("block_tokens")
         self._types = {each.name: each.type for each in self.schema}
         self._row_column = next(name for name in self.schema.names if name not in ("trace", "workload"))
 
@@ -46,9 +54,10 @@ class Canonicaliser:
             if transform.rule.column in self._previous:
                 transform.follow(self._previous[transform.rule.column])
         start = self.rows
+        constants = list_constants(self.workload, source.file)
         for batch in source.batches:
             if batch.num_rows:
-                yield self._convert_batch(source, transforms, batch, self.rows - start)
+                yield self._convert_batch(source, transforms, constants, batch, self.rows - start)
                 self.rows += batch.num_rows
         self._previous = {each.rule.column: each for each in transforms if each.rule.derive or each.rule.offset}
         for transform in transforms:
@@ -59,37 +68,54 @@ class Canonicaliser:
                 source.layout.spelling[name] = "float"
 
     def _convert_batch(
-        self, source: FileRows, transforms: list[Transform], batch: pa.RecordBatch, offset: int
+        self,
+        source: FileRows,
+        transforms: list[Transform],
+        constants: Mapping[str, Any],
+        batch: pa.RecordBatch,
+        offset: int,
     ) -> pa.RecordBatch:
         """Return the batch in our schema; its first row is number `offset` of its file, from 0."""
         columns: dict[str, pa.Array] = {}
         for transform in transforms:
+            name = transform.rule.column
             try:
-                columns |= transform.read(*(batch.column(name) for name in transform.rule.sources))
+                with self._filling(source, name):
+                    columns |= transform.read(*(batch.column(each) for each in transform.rule.sources))
             except BadValue as bad:
-                raise self._error(source, offset + bad.index, transform.rule.column, bad.expected, bad.got) from None
-        constants = {rule.column: rule.value for rule in source.file.rules if rule.source is None}
-        constants = self._defaults | constants
+                raise self._error(source, offset + bad.index, name, bad.expected, bad.got) from None
         rows = batch.num_rows
         for name, kind in self._types.items():
-            if name in constants and name not in columns:
-                zeros = pa.nulls(rows, pa.int32()).fill_null(0)
-                constant = pa.array([constants[name]])
-                if pa.types.is_dictionary(kind):
-                    columns[name] = pa.DictionaryArray.from_arrays(zeros, constant)
-                else:
-                    columns[name] = pc.cast(constant, kind).take(zeros)
-            elif name == self._row_column:
-                columns[name] = pa.arange(self.rows, self.rows + rows)
-            elif name not in columns:
-                columns[name] = pa.nulls(rows, kind)
-            elif not pa.types.is_dictionary(kind):
-                columns[name] = self._narrow(source, offset, name, columns[name], kind)
+            with self._filling(source, name):
+                if name in constants:
+                    zeros = pa.nulls(rows, pa.int32()).fill_null(0)
+                    constant = pa.array([constants[name]])
+                    if pa.types.is_dictionary(kind):
+                        columns[name] = pa.DictionaryArray.from_arrays(zeros, constant)
+                    else:
+                        columns[name] = pc.cast(constant, kind).take(zeros)
+                elif name == self._row_column:
+                    columns[name] = pa.arange(self.rows, self.rows + rows)
+                elif name not in columns:
+                    columns[name] = pa.nulls(rows, kind)
+                elif columns[name].type != kind:
+                    columns[name] = self._narrow(source, offset, name, columns[name], kind)
         table = pa.RecordBatch.from_arrays([columns[name] for name in self._types], schema=self.schema)
         for name, expected, mask in violations(self.table_schema, table):
             if (index := pc.index(mask, True).as_py()) >= 0:
                 raise self._error(source, offset + index, name, expected, str(table.column(name)[index].as_py()))
         return table
+
+    @contextlib.contextmanager
+    def _filling(self, source: FileRows, name: str) -> Iterator[None]:
+        """Raise BadUpstream if Arrow can't make the column of what the recipe takes for it."""
+        try:
+            yield
+        except pa.ArrowException as error:
+            kind, reason = str(self._types.get(name)), str(error)[:200]
+            raise file_error(
+                self.workload, source.file, f"has nothing for the column {name}", type=kind, reason=reason
+            ) from error
 
     def _narrow(self, source: FileRows, offset: int, name: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
         """Return the values in the column's type. Raises BadUpstream for the first that does not fit it."""

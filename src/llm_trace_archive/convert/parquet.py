@@ -126,13 +126,16 @@ class ParquetSink:
     def _finish(self) -> None:
         if self._rows:
             self._flush(self._rows)
-        files = json.dumps({"files": _describe(self.parts)}, sort_keys=True, ensure_ascii=False)
-        units = {field.name: unit for field in self.schema if (unit := _unit(field))}
-        self._writer.add_key_value_metadata(
-            {**self.facts, "units": json.dumps(units, sort_keys=True), METADATA_KEY: files}
-        )
+        self._writer.add_key_value_metadata(make_metadata(self.schema, self.facts, self.parts))
         self._writer.close()
         self._file.close()
+
+
+def make_metadata(schema: pa.Schema, facts: Mapping[str, str], parts: list[Part]) -> dict[str, str]:
+    """Return the key-value metadata of a file: its facts, the units of its columns, and its upstream files."""
+    units = {field.name: unit for field in schema if (unit := _unit(field))}
+    files = json.dumps({"files": _describe(parts)}, sort_keys=True, ensure_ascii=False)
+    return {**facts, "units": json.dumps(units, sort_keys=True), METADATA_KEY: files}
 
 
 def read_parts(table: Table) -> list[Part]:

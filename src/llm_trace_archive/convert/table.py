@@ -15,6 +15,11 @@ from .prove import OddLines, prove
 from .read import read_files
 
 
+def list_facts(workload: Workload) -> dict[str, str]:
+    """Return what a workload's file says of itself."""
+    return workload.facts() | {"recipe_digest": workload.digest}
+
+
 def write_proven_table(
     workload: Workload,
     table_schema: Mapping[str, Any],
@@ -56,9 +61,8 @@ def write_table(
     or converted, and KeyboardInterrupt once `stop` is set.
     """
     canonicaliser = Canonicaliser(workload, table_schema)
-    facts = workload.facts() | {"recipe_digest": workload.digest}
     left_out: dict[str, list[str]] = {}
-    with ParquetSink(target, canonicaliser.schema, facts) as sink:
+    with ParquetSink(target, canonicaliser.schema, list_facts(workload)) as sink:
         for each in read_files(workload, originals, left_out):
             start = canonicaliser.rows
             for batch in canonicaliser.convert(each):

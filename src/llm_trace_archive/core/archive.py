@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,7 +135,8 @@ class Archive:
         """
         file = self.root / path
         try:
-            if file.stat().st_size > LARGEST_POINTER:
+            status = file.stat()
+            if status.st_size > LARGEST_POINTER or not stat.S_ISREG(status.st_mode):
                 return True
             with file.open("rb") as content:
                 return not _POINTER.match(content.read(LARGEST_POINTER))

@@ -5,24 +5,22 @@ The JSON Schemas and the canonical table that judge are those of this package. A
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
-import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import Any
 
 from .errors import UNPRINTABLE, BadUse
-
-if TYPE_CHECKING:
-    from jsonschema import ValidationError
 
 LARGEST = 64 << 20  # bytes of a file; a lock of 10,000 resources has a third of it
 DEEPEST = 32  # objects and lists inside one another
 TOO_DEEP = f"it is nested more than {DEEPEST} deep"
+MOST = 2_000_000  # values; a lock of 10,000 resources has half of it
 BITS = 64  # of an integer
 
 Where = tuple[str | int, ...]
@@ -69,7 +67,7 @@ def read_json(root: Path, path: str) -> dict[str, Any]:
     return value
 
 
-@cache
+@functools.cache
 def schema_folder() -> Path:
     """Return the folder of this package's schemas."""
     package = Path(__file__).parents[1]
@@ -78,7 +76,7 @@ def schema_folder() -> Path:
     return next(folder for folder in folders if folder.is_dir())
 
 
-@cache
+@functools.cache
 def packaged(name: str) -> dict[str, Any]:
     """Return a schema of this package, such as "recipe.schema.json". Don't change it."""
     value: dict[str, Any] = json.loads((schema_folder() / name).read_text(encoding="utf-8"))
@@ -93,71 +91,46 @@ def find_faults(value: Any, schema: str) -> Iterator[Fault]:
     if odd := list(_odd_values(value)):
         yield from odd
         return
-    validator = _validator(schema)
-    for error in sorted(validator.iter_errors(value), key=lambda e: [str(part) for part in e.absolute_path]):
-        where: Where = tuple(error.absolute_path)
-        unknown = _unknown_keys(error)
-        yield from (((*where, key), "unknown key") for key in unknown)
-        if not unknown:
-            reason = _reason(error)
+    for error in sorted(_validator(schema).iter_errors(value), key=lambda e: [str(part) for part in e.instance_path]):
+        where: Where = tuple(error.instance_path)
+        if error.kind.name == "additionalProperties":
+            yield from (((*where, key), "unknown key") for key in sorted(error.kind.unexpected))
+        else:
+            reason = _reason(error, functools.reduce(lambda part, key: part[key], error.schema_path, packaged(schema)))
             yield where, reason if len(reason) < 200 else reason[:197] + "..."
 
 
-@cache
+@functools.cache
 def _validator(schema: str) -> Any:
-    import jsonschema
+    import jsonschema_rs
 
-    # A schema's patterns are ECMA's: `$` is the end of the text, never before a last newline, and digits are ASCII.
-    def pattern(_validator: Any, pattern: str, text: Any, _schema: Any) -> Iterator[ValidationError]:
-        if isinstance(text, str) and not _ecma(pattern).search(text):
-            yield jsonschema.ValidationError(f"{text!r} does not match {pattern!r}")
-
-    def pattern_properties(
-        validator: Any, patterns: Mapping[str, Any], value: Any, _schema: Any
-    ) -> Iterator[ValidationError]:
-        for pattern, subschema in patterns.items() if isinstance(value, dict) else ():
-            for key, each in value.items():
-                if _ecma(pattern).search(key):
-                    yield from validator.descend(each, subschema, path=key, schema_path=pattern)
-
-    keywords = {"pattern": pattern, "patternProperties": pattern_properties}
-    extend: Any = jsonschema.validators.extend
-    return extend(jsonschema.Draft202012Validator, keywords)(packaged(schema))
+    return jsonschema_rs.Draft202012Validator(packaged(schema))
 
 
-@cache
-def _ecma(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern, re.ASCII)
-
-
-def _unknown_keys(error: ValidationError) -> list[str]:
-    if error.validator != "additionalProperties" or error.validator_value is not False:
-        return []
-    schema: Any = error.schema
-    instance: Any = error.instance
-    patterns = [_ecma(pattern) for pattern in schema.get("patternProperties", {})]
-    unknown = set(instance) - set(schema.get("properties", {}))
-    return sorted(key for key in unknown if not any(pattern.search(key) for pattern in patterns))
-
-
-def _reason(error: ValidationError) -> str:
-    value: Any = error.validator_value
-    if error.validator == "oneOf" and all("required" in each for each in value):
-        return "takes either " + " or ".join(f"'{key}'" for each in value for key in each["required"])
-    if error.validator == "not":
-        return "takes either " + " or ".join(f"'{key}'" for key in value["required"])
-    if error.validator == "dependentRequired":
-        missing, _, given = error.message.partition(" is a dependency of ")
-        return f"{missing} is missing, which {given} requires"
-    if error.validator == "required":
-        return f"{error.message.split(' is a required')[0]} is missing"
+def _reason(error: Any, rule: Any) -> str:
+    """Return why a value breaks a rule, the value of a keyword of the schema."""
+    keyword, name = error.schema_path[-1], error.kind.name
+    if keyword == "dependentRequired":
+        keys = [f"'{key}'" for key, needs in rule.items() if error.kind.value in needs and key in error.instance]
+        return f"'{error.kind.value}' is missing, which {', '.join(keys)} requires"
+    if name == "required":
+        return f"'{error.kind.value}' is missing"
+    if name == "oneOf" and all("required" in each for each in rule):
+        return "takes either " + " or ".join(f"'{key}'" for each in rule for key in each["required"])
+    if name == "not":
+        return "takes either " + " or ".join(f"'{key}'" for key in rule["required"])
+    if keyword == "enum":
+        wrong = error.kind.error.instance if name == "propertyNames" else error.instance
+        return f"{json.dumps(wrong)} is not one of {', '.join(map(str, rule))}"
     return str(error.message)
 
 
 def _odd_values(value: Any) -> Iterable[Fault]:
     """Find what no file of an archive needs, whatever its schema, and what would break or mislead a reader."""
     left: list[tuple[Where, Any]] = [((), value)]
-    while left:
+    for _ in range(MOST):
+        if not left:
+            return
         where, each = left.pop()
         if isinstance(each, (dict, list)) and len(where) >= DEEPEST:
             yield where[:3], TOO_DEEP
@@ -174,3 +147,6 @@ def _odd_values(value: Any) -> Iterable[Fault]:
             yield where, f"is not a number: {each}"
         elif isinstance(each, int) and each.bit_length() >= BITS:
             yield where, f"is an integer of more than {BITS} bits"
+        elif not isinstance(each, (bool, int, float, str, NoneType)):  # TOML has dates and times
+            yield where, f"is a {type(each).__name__}: write it as text"
+    yield (), f"has more than {MOST:,} values"  # a few lines of YAML may stand for any number

@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 
 from .. import samples
 from ..core.archive import Archive
+from ..core.documents import read_text, schema_folder
 from ..core.errors import BadUse
 from ..core.extras import require
 from ..core.files import hash_file
@@ -77,6 +78,7 @@ def make_archive(
 
     Raises BadUse if `root` is not empty or a trace has no recipe or no look-alikes.
     """
+    require("tomlkit", "build", "an archive of look-alikes")  # before anything is written
     possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in sample_traces()]
     for trace in traces or ():
         if trace not in possible:
@@ -90,18 +92,18 @@ def make_archive(
         raise BadUse(str(folder), f"can't be written: {error.strerror}", next="give another folder") from None
     if any(root.iterdir()):
         raise BadUse(str(root), "is not empty", expected="a new folder", next="give another folder, or remove this one")
-    shutil.copytree(source.root / "schemas", root / "schemas")
+    shutil.copytree(schema_folder(), root / "schemas")
     for name in _COPIED:
         if (source.root / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source.root / name, root / name)
+            (root / name).write_text(read_text(source.root / name, name), encoding="utf-8", newline="\n")
     (root / "recipes").mkdir()
     wanted = possible if traces is None else traces
     for trace in dict.fromkeys(each for name in wanted for each in (source.recipe(name).derived_from or name, name)):
         origin = source.recipe(trace).derived_from or trace
         if origin == trace:
             write_upstream(trace, mirror, rows)
-        text = source.recipe(trace).file.read_text(encoding="utf-8")
+        text = read_text(source.recipe(trace).file, f"recipes/{trace}.toml")
         text = _sample_recipe(text, mirror / origin, f"{base_url.rstrip('/')}/{origin}/")
         (root / "recipes" / f"{trace}.toml").write_text(text, encoding="utf-8", newline="\n")
         for workload in source.recipe(trace).workloads:
@@ -112,7 +114,8 @@ def make_archive(
 
 def _sample_recipe(text: str, folder: Path, base: str) -> str:
     """Return a trace's recipe, changed into one for its look-alikes in `folder`."""
-    tomlkit = require("tomlkit", "build", "an archive of look-alikes")
+    import tomlkit
+
     recipe: Any = tomlkit.parse(text)
     derived = "derived_from" in recipe
     recipe["title"] = f"{recipe['title']} (synthetic look-alike)"

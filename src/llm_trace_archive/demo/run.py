@@ -7,12 +7,11 @@ import functools
 import http.server
 import os
 import shlex
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,14 +47,10 @@ def run(archive: Archive) -> None:
 
 
 def _remove(home: Path) -> None:
-    for _ in range(20):  # what the interrupted command started may still write for a moment
-        for folder, _, _ in os.walk(home):
-            with contextlib.suppress(OSError):
-                Path(folder).chmod(0o755)  # git-annex makes its folders read-only
-        shutil.rmtree(home, ignore_errors=True)
-        if not home.exists():
-            return
-        time.sleep(0.1)
+    """Remove the folder with a program of its own, which goes on if this one is ended before."""
+    # git-annex makes its folders read-only.
+    remove = ["sh", "-c", 'chmod -R u+w "$0"; rm -rf "$0"', str(home)]
+    subprocess.Popen(remove, stderr=subprocess.DEVNULL, start_new_session=True).wait()
 
 
 def _run(archive: Archive, home: Path) -> None:
@@ -137,17 +132,26 @@ def _served(folder: Path) -> Iterator[str]:
 def _step(command: list[str], folder: Path, environment: dict[str, str], shown: str = "", quiet: bool = False) -> None:
     """Run a command and print its output. Raises BadUse if it fails."""
     print(f"   $ {shown or shlex.join(command)}", flush=True)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode == 0 and not quiet:
-        for line in done.stdout.splitlines():
+    step = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, errors = step.communicate()
+    except BaseException:
+        os.killpg(step.pid, signal.SIGKILL)  # with all that it started, which would write on
+        step.wait()
+        raise
+    if step.returncode == 0 and not quiet:
+        for line in output.splitlines():
             print(f"     {line}")
-    if done.returncode:
+    if step.returncode:
         raise BadUse(
             "demo",
-            f"a command failed with exit code {done.returncode}",
+            f"a command failed with exit code {step.returncode}",
             command=shlex.join(command),
             folder=str(folder),
-            output=(done.stdout + done.stderr).strip()[-3000:],
+            output=(output + errors).strip()[-3000:],
             next=f"cd {shlex.quote(str(folder))} && {shlex.join(command)}",
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,8 +14,8 @@ from .. import __version__
 from ..core.archive import Archive
 from ..core.errors import BadUpstream, BadUse, Problem
 from ..core.extras import DISTRIBUTION, pinned_version
-from ..core.files import hash_file, replacing, temporary
-from ..core.recipe import UpstreamFile, Workload
+from ..core.files import hash_file, inside, replacing, temporary
+from ..core.recipe import Workload
 from ..core.table import Table
 from ..upstream.sources import Sources
 
@@ -37,8 +36,8 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
     """Build a workload into the archive's data folder. Raises Problem, and then keeps the old content."""
     from ..core import links
 
+    path = inside(archive.root, workload.path)
     originals = _fetch(workload, sources)
-    path = archive.root / workload.path
     with _report_disk_problems(path), temporary(path) as part:
         built = _make(archive, workload, part, originals, sources)
         _compare_with_lock(archive, built)
@@ -126,12 +125,14 @@ def _report_disk_problems(target: Path) -> Iterator[None]:
 
 
 def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[str, Path], sources: Sources) -> Built:
+    from ..checks.entry import list_pins
+    from ..checks.facts import collect_facts
     from ..convert.table import write_proven_table
 
     left_out = write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
     with Table(part) as table:
         _check_figures(workload, table)
-        facts = _collect_facts(table)
+        facts = collect_facts(table)
     return Built(
         workload,
         *hash_file(part),
@@ -140,7 +141,7 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
         {
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
-            "pins": _list_pins(workload, originals),
+            "pins": list_pins(workload, originals),
             **_name_left_out(archive, workload, left_out),
             "tools": {"llm-trace-archive": __version__} | package_versions(workload),
         },
@@ -167,34 +168,6 @@ def _name_left_out(archive: Archive, workload: Workload, left_out: Mapping[str, 
     return {"leftOut": unnamed} if unnamed else {}
 
 
-def _list_pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Return the pins of a workload's files; for a list of files, its own pin and a summary.
-
-    `contents` of a summary is the sha256 of what `sha256sum` prints for the files, in their order.
-    """
-    pins = [_make_pin(file, originals[file.name]) for file in workload.files]
-    if workload.listed is None:
-        return pins
-    sums = "".join(f"{pin['sha256']}  {pin['file']}\n" for pin in pins)
-    return [
-        {
-            "list": workload.listed.path,
-            "sha256": workload.listed.sha256,
-            "files": len(pins),
-            "bytes": sum(pin["bytes"] for pin in pins),
-            "contents": hashlib.sha256(sums.encode()).hexdigest(),
-        }
-    ]
-
-
-def _make_pin(file: UpstreamFile, path: Path) -> dict[str, Any]:
-    sha256, size = (file.sha256, path.stat().st_size) if file.sha256 else hash_file(path)
-    pin = {"file": file.name, "url": file.url, "sha256": sha256, "bytes": size}
-    if file.git_blob:
-        pin["git_blob"] = file.git_blob
-    return pin if file.pin else pin | {"unpinned": True}
-
-
 def _check_figures(workload: Workload, table: Table) -> None:
     from ..checks.figures import check_figures
 
@@ -206,43 +179,6 @@ def _check_figures(workload: Workload, table: Table) -> None:
             found="\n".join(str(figure) for figure in broken),
             next=f"if the recipe is wrong, correct it, then: llm-traces build {workload}",
         )
-
-
-def _collect_facts(table: Table) -> dict[str, Any]:
-    """Return the facts about a table's rows that the lock records, so that `list` and `info` need no data."""
-    import pyarrow.compute as pc
-
-    facts: dict[str, Any] = {"rows": table.rows}
-    for name in ("arrival_us", "sampled_us"):
-        if name in table.names:
-            facts["segments"] = _segments(table, name)
-    if "failed" in table.names:  # a table of requests
-        for name in ("input_tokens", "output_tokens"):
-            facts[name] = pc.sum(table.column(name)).as_py()
-        failed = table.column("failed")
-        facts["failures"] = pc.sum(failed).as_py() if failed.null_count < table.rows else None
-        for name in ("session_id", "hash_ids", "latency_us", "ttft_us"):
-            # Row group by row group, as lists may be long.
-            facts[f"has_{name}"] = any(batch.column(0).null_count < len(batch) for _, batch in table.groups([name]))
-            if name == "session_id" and facts["has_session_id"]:
-                facts["sessions"] = len(table.flat(name).unique())
-    return facts
-
-
-def _segments(table: Table, clock: str) -> list[dict[str, int | None]]:
-    """Return rows, first and last time of each segment, in order; a table without segments is one."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    times = table.column(clock)
-    numbers = table.column("segment") if "segment" in table.names else pa.repeat(pa.scalar(0), len(times))
-    ends = pa.table({"segment": numbers, "us": times}).group_by("segment", use_threads=False)
-    found = (
-        ends.aggregate([("us", "count", pc.CountOptions(mode="all")), ("us", "min"), ("us", "max")])
-        .sort_by("segment")
-        .to_pylist()
-    )
-    return [{"rows": each["us_count"], "first_us": each["us_min"], "last_us": each["us_max"]} for each in found]
 
 
 def _compare_with_lock(archive: Archive, built: Built) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ..checks.contents import check_contents
+from ..checks.entry import check_built
+from ..checks.facts import WRITER
 from ..checks.integrity import READABLE, check_integrity, check_pages
 from ..checks.package import check_package
 from ..checks.provenance import check_provenance
 from ..checks.result import Result
+from ..checks.rewrite import check_rewrite
 from ..core.archive import LOCK, Archive
-from ..core.errors import Problem, Unavailable
+from ..core.documents import read_text
+from ..core.errors import BadUse, Problem, Unavailable
 from ..core.files import hash_file
 from ..core.recipe import Workload
 from ..core.table import Table
@@ -22,6 +27,7 @@ from .describe import generated
 
 # The result of rebuilding a workload; there is none where the upstream is not available.
 REBUILT = "rebuilt from the upstream"
+REBUILT_FROM_ITSELF = "rebuilt from the upstream files that it restores"
 GENERATED = "as llm-traces describe writes it"
 
 
@@ -40,7 +46,7 @@ def validate(archive: Archive, workload: Workload, table: Table, deep: Sources |
 
     A damaged file ends the checks. A readable file that is not the lock's is checked like any other, to name what
     differs. A file that is in no lock (`datalad get` built it) is checked against its recipe, its upstream and its own
-    checksums. Raises Problem as rebuilding does.
+    checksums. Raises BadUse if `deep` needs another pyarrow, and Problem as rebuilding does.
     """
     resource = archive.locked.get(str(workload))
     results = list(check_integrity(resource, table) if resource else check_pages(table))
@@ -51,11 +57,41 @@ def validate(archive: Archive, workload: Workload, table: Table, deep: Sources |
         results.append(result)
         yield result
     if deep and all(each.holds for each in results):
-        yield from check_provenance(workload, table)
-        yield from _check_rebuild(archive, workload, deep)
+        _require_writer(workload, table)
+        yield from _check_deep(archive, workload, table, deep)
 
 
-def _check_rebuild(archive: Archive, workload: Workload, sources: Sources) -> Iterator[Result]:
+def _check_deep(archive: Archive, workload: Workload, table: Table, sources: Sources) -> Iterator[Result]:
+    """Restore the upstream files, rebuild the table, and compare the bytes of both.
+
+    Without the upstream, the table is rebuilt from the files it restores, as they have the pinned bytes; where that is
+    not possible, its rows are written again.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        results = list(check_provenance(workload, table, archive.locked.get(str(workload)), Path(folder)))
+        yield from results
+        rebuilt = list(_check_rebuild(archive, workload, sources, REBUILT))
+        if workload.restores and not rebuilt and all(each.holds for each in results):
+            own = replace(sources, cache=Path(folder) / "cache", mirror=folder, offline=True)
+            rebuilt = list(_check_rebuild(archive, workload, own, REBUILT_FROM_ITSELF))
+        yield from rebuilt or check_rewrite(workload, archive.schema(workload), table)
+
+
+def _require_writer(workload: Workload, table: Table) -> None:
+    """Raise BadUse unless the installed pyarrow is the one that wrote the table: others write other bytes."""
+    import pyarrow as pa
+
+    wrote = table.file.metadata.created_by.removeprefix(WRITER)
+    if wrote != pa.__version__:
+        raise BadUse(
+            str(workload),
+            f"pyarrow {pa.__version__} can't write the bytes of pyarrow {wrote}, which wrote the table",
+            kept="everything else was checked",
+            next=f"pip install 'pyarrow=={wrote}', then run the same command again; or omit --deep",
+        )
+
+
+def _check_rebuild(archive: Archive, workload: Workload, sources: Sources, name: str) -> Iterator[Result]:
     """Rebuild the workload where its upstream is available and compare the bytes. Raises Problem as building does."""
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -67,27 +103,31 @@ def _check_rebuild(archive: Archive, workload: Workload, sources: Sources) -> It
             return
     locked = archive.locked.get(str(workload))
     if locked:
+        yield from check_built(locked, built.provenance, built.upstream_bytes)
         wanted, source = locked["hash"].removeprefix("sha256:"), LOCK
     else:
         wanted, source = hash_file(archive.root / workload.path)[0], "the file here, which is in no lock"
-    yield Result("provenance", REBUILT, wanted, 0, built.sha256, source)
+    yield Result("provenance", name, wanted, 0, built.sha256, source)
 
 
 def _stale(archive: Archive) -> Iterator[Result]:
     """Check that every file that `describe` writes is up to date: lock, README, schemas and pages of the traces."""
     try:
         for path, text in generated(archive):
-            file = archive.root / path
-            held = file.read_text(encoding="utf-8", errors="replace") if file.exists() else None
-            found = GENERATED if held == text else _first_difference(held, text)
+            found = _compare(archive, path, text)
             yield Result("package", path, GENERATED, 0, found, "recipes/, schemas/")
     except (Problem, OSError) as error:  # the lock is not one
         yield Result("package", "generated files", GENERATED, 0, f"can't be generated: {error}"[:200], LOCK)
 
 
-def _first_difference(held: str | None, text: str) -> str:
-    if held is None:
-        return "missing"
+def _compare(archive: Archive, path: str, text: str) -> str:
+    """Return GENERATED if a file has this text, or the first difference."""
+    try:
+        held = read_text(archive.root / path, path)
+    except BadUse as problem:
+        return problem.message.removeprefix("is ")
+    if held == text:
+        return GENERATED
     lines = zip([*held.splitlines(), ""], [*text.splitlines(), ""], strict=False)
     number, (found, wanted) = next((pair for pair in enumerate(lines, 1) if pair[1][0] != pair[1][1]), (0, ("", "")))
     return f"line {number}: {found.strip()[:60]!r} for {wanted.strip()[:60]!r}"

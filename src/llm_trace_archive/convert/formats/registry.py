@@ -34,6 +34,11 @@ FORMATS: dict[str, Format] = {"conversations": conversations, "csv": csv, "jsonl
 _PACKAGES = {"conversations": ("tokenizers", "lmsys")}
 
 
+def packages(workload: Workload) -> tuple[str, ...]:
+    """Return the names of the Python packages that only the workload's format needs."""
+    return _PACKAGES[workload.format][:1] if workload.format in _PACKAGES else ()
+
+
 def package_versions(workload: Workload) -> dict[str, str]:
     """Return the versions of the Python packages that only the workload's format needs. Raises BadUse without them."""
     if workload.format not in _PACKAGES:
