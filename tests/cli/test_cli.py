@@ -39,7 +39,7 @@ def test_the_reference_is_generated(tmp_path: Path) -> None:
 
 
 def test_outside_an_archive(tmp_path: Path) -> None:
-    done = llm_traces("list", cwd=tmp_path)
+    done = llm_traces("setup", cwd=tmp_path)
     assert done.returncode == 2
     assert "not inside an archive" in done.stderr and "--archive DIR" in done.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import random
 import shutil
 import tomllib
@@ -16,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_trace_archive.checks.figures import check_figures
-from llm_trace_archive.cli.terminal import print_entries, print_entries_json, print_info
 from llm_trace_archive.convert.table import write_proven_table
 from llm_trace_archive.core.archive import Archive
-from llm_trace_archive.core.catalogue import entries
+from llm_trace_archive.core.catalogue import entries, format_entries, format_info
 from llm_trace_archive.core.errors import Problem
 from llm_trace_archive.core.links import workloads_by_key
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.demo.lookalikes import write_upstream
 from llm_trace_archive.lock.describe import generated
 from llm_trace_archive.lock.validate import validate_package
+from llm_trace_archive.workload.catalogue import Traces
 from support.mutations import faults, mutate
 from support.programs import ROOT
 
@@ -72,12 +71,10 @@ def test_a_changed_recipe_is_used_or_refused(
 
 def _show(archive: Archive) -> None:
     found = list(entries(archive, archive.select()))
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        print_entries(found, wide=True)
-        print_entries_json(found)
-        for each in found:
-            print_info([each])
-    out.getvalue().encode()
+    format_entries(found, wide=True).encode()
+    Traces(found).as_json().encode()
+    for each in found:
+        format_info([each]).encode()
     workloads_by_key(archive)
     for _, text in generated(archive):
         text.encode()

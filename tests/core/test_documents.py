@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import random
@@ -16,9 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_trace_archive.cli.terminal import print_info
 from llm_trace_archive.core.archive import LOCK, Archive
-from llm_trace_archive.core.catalogue import entries
+from llm_trace_archive.core.catalogue import entries, format_info
 from llm_trace_archive.core.documents import find_faults
 from llm_trace_archive.core.errors import BadUse, Problem
 from llm_trace_archive.core.links import workloads_by_key
@@ -45,10 +42,8 @@ def small(tmp_path: Path) -> Archive:
 
 def use(archive: Archive) -> None:
     """Use all that recipes and lock say, but for building."""
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        for each in archive.select():
-            print_info(list(entries(archive, [each])))
-    out.getvalue().encode()
+    for each in archive.select():
+        format_info(list(entries(archive, [each]))).encode()
     workloads_by_key(archive)
     find_place(archive, "zenodo")
     for _, text in generated(archive):

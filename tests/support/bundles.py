@@ -49,7 +49,7 @@ files = [{{ name = "{name}.csv" }}]
 
 CARD = """---
 pretty_name: Demo
-license: other
+license: cc-by-4.0
 configs:
 - config_name: default
   data_files:

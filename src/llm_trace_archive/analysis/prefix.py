@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -18,9 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..columns.arrays import to_integers
 from ..core.extras import require
 
 _Array: TypeAlias = npt.NDArray[Any]
+Chunk: TypeAlias = tuple[_Array, _Array, _Array, _Array]
 
 _MOST_DISTINCT = 2**31 - 1  # what an int32 can number
 _SCRAMBLE = 0x2545F4914F6CDD1D  # odd, to lose no bit; below 2**63, because numba makes int64 * uint64 a float
@@ -96,12 +99,12 @@ def hit_ratios(
     if definition not in (LEADING, FOLDED):
         raise ValueError(f"a definition must be {LEADING!r} or {FOLDED!r}, not {definition!r}")
 
-    runs: dict[int, _Run] = {}
+    runs: dict[int, Run] = {}
     has_ids = False
     for segment, chunk in _by_segment(hash_ids, segments):
-        ids, lengths = _ids_and_lengths(chunk)
+        ids, lengths = ids_and_lengths(chunk)
         has_ids = has_ids or chunk.null_count < len(chunk)
-        runs.setdefault(segment, _Run(definition)).add(ids, lengths)
+        runs.setdefault(segment, Run(definition)).add(ids, lengths)
     if not has_ids:
         return None
     sizes = [size // (block_bytes or 1) for size in bytes]
@@ -142,32 +145,85 @@ class _Hits:
     by_bytes: list[int]
 
 
-class _Run:
-    """The requests of one segment, their blocks numbered (int32) from 0 by first appearance."""
+class Run:
+    """The requests that share one cache, their blocks numbered (int32) from 0 by first appearance.
+
+    `trace` holds a tuple for each chunk: the numbers of all blocks, and for each request how many it has, the weight of
+    a block and the weight of its last block.
+    """
 
     def __init__(self, definition: str) -> None:
-        self._trace: list[tuple[_Array, _Array]] = []
+        self.definition = definition
+        self.trace: list[Chunk] = []
         self._number = Numbering()
         self._fold = Folding() if definition == FOLDED else None
 
-    def add(self, ids: _Array, lengths: _Array) -> None:
+    def add(self, ids: _Array, lengths: _Array, weights: _Array | None = None, last: _Array | None = None) -> None:
+        """Add a chunk of requests: the ids of all, how many each has, and what a hit counts (1 by default)."""
         numbers = self._number(ids)
-        self._trace.append((self._fold(numbers, lengths) if self._fold else numbers, lengths))
+        blocks = self._fold(numbers, lengths) if self._fold else numbers
+        ones = np.ones(len(lengths), np.int64)
+        self.trace.append((blocks, lengths, ones if weights is None else weights, ones if last is None else last))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of all requests."""
+        return sum(len(chunk[0]) for chunk in self.trace)
+
+    @property
+    def requests(self) -> int:
+        """Requests, with and without blocks."""
+        return sum(len(chunk[1]) for chunk in self.trace)
+
+    @property
+    def distinct(self) -> int:
+        """Distinct blocks."""
+        return self._fold.distinct if self._fold else self._number.distinct
+
+    def is_tree(self) -> bool:
+        """Return whether a block follows the same blocks wherever it appears."""
+        if self._fold:
+            return True
+        fold = Folding()
+        for blocks, lengths, *_ in self.trace:
+            fold(blocks, lengths)
+        return fold.distinct == self.distinct
+
+    def without(self, requests: int) -> Run:
+        """Return the run with the hits of its first requests not counted."""
+        run = copy(self)
+        run.trace = []
+        for blocks, lengths, weights, last in self.trace:
+            counted = np.arange(len(lengths)) >= requests
+            run.trace.append((blocks, lengths, weights * counted, last * counted))
+            requests -= len(lengths)
+        return run
+
+    def of_share(self, share: float) -> int:
+        """Return the capacity in blocks that is a share of the distinct blocks."""
+        return math.floor(Fraction(str(share)) * self.distinct)
+
+    def lru(self, capacities: Iterable[int], *, leaves: bool = False) -> tuple[dict[int, int], int]:
+        """Return the weight of the hits of LRU caches by capacity in blocks, and that of an unlimited cache.
+
+        leaves  a request touches its blocks from back to front, so that the deepest is evicted first
+        """
+        # A cache that holds every block is one without a limit.
+        wanted = list(capacities)
+        limited = sorted({size for size in wanted if 0 < size < self.distinct})
+        *counts, unlimited = _hits(self.trace, self.distinct, limited, leaves)
+        hits = {0: 0, **dict(zip(limited, counts, strict=True))}
+        return {size: hits.get(size, unlimited) for size in wanted}, unlimited
 
     def replay(self, shares: Sequence[float], blocks: Sequence[int], sizes: Sequence[int]) -> _Hits:
-        """Replay the requests on caches of these capacities; `sizes` are those in bytes, as blocks."""
-        distinct = self._fold.distinct if self._fold else self._number.distinct
-        of_share = [math.floor(Fraction(str(share)) * distinct) for share in shares]
-        # A cache that holds every block is one without a limit.
-        capacities = sorted({size for size in (*of_share, *blocks, *sizes) if 0 < size < distinct})
-        *limited, unlimited = _hits(self._trace, distinct, capacities)
-        hits = {0: 0, **dict(zip(capacities, limited, strict=True))}
+        """Replay the requests on LRU caches of these capacities; `sizes` are those in bytes, as blocks."""
+        of_share = [self.of_share(share) for share in shares]
+        hits, unlimited = self.lru((*of_share, *blocks, *sizes))
 
         def of(wanted: Sequence[int]) -> list[int]:
-            return [hits.get(size, unlimited) for size in wanted]
+            return [hits[size] for size in wanted]
 
-        count = sum(len(numbers) for numbers, _ in self._trace)
-        return _Hits(count, distinct, unlimited, of(of_share), of(blocks), of(sizes))
+        return _Hits(self.blocks, self.distinct, unlimited, of(of_share), of(blocks), of(sizes))
 
 
 def _reuse(
@@ -256,19 +312,22 @@ def _table(size: int) -> tuple[_Array, _Array]:
     return np.empty(min(size // 4 * 3, _MOST_DISTINCT), np.int64), np.zeros(size, np.int32)
 
 
-def _ids_and_lengths(chunk: Any) -> tuple[_Array, _Array]:
+def ids_and_lengths(chunk: Any) -> tuple[_Array, _Array]:
+    """Return the ids of all requests of a chunk (int64), and how many each has (int64).
+
+    Raises TypeError for anything but lists of int64, and ValueError for a null inside a list.
+    """
     kind = getattr(chunk, "type", None)
     if not isinstance(kind, pa.ListType | pa.LargeListType) or kind.value_type != pa.int64():
         raise TypeError(f"expected arrays of list<int64> or large_list<int64>, got {kind or type(chunk).__name__}")
     ids = chunk.flatten()  # skips values under a null list or outside a slice
     if ids.null_count:
         raise ValueError("a list of block ids holds a null")
-    lengths = pc.list_value_length(chunk).fill_null(0).cast(pa.int64())
-    return ids.to_numpy(), lengths.to_numpy(zero_copy_only=False)
+    return to_integers(ids), to_integers(pc.list_value_length(chunk)).astype(np.int64)
 
 
-def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[int]) -> list[int]:
-    """Return the hit blocks for each capacity (in blocks, above 0, ascending) and, last, without a limit."""
+def _hits(trace: list[Chunk], distinct: int, capacities: list[int], leaves: bool) -> list[int]:
+    """Return the weight of the hits for each capacity (in blocks, above 0, ascending) and, last, without a limit."""
     _, replay, _ = _compiled()
     unseen = len(capacities) + 1
     zones = np.full(distinct, unseen, np.min_scalar_type(unseen))
@@ -278,16 +337,26 @@ def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[in
     last = np.empty(len(capacities), np.int64)
     counts = np.zeros(unseen, np.int64)
     stacked = 0
-    for blocks, lengths in trace:
-        stacked = replay(blocks, lengths, limits, zones, newer, older, last, counts, stacked)
+    for chunk in trace:
+        stacked = replay(*chunk, leaves, limits, zones, newer, older, last, counts, stacked)
     return [int(count) for count in counts.cumsum()]
 
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], ...]:
-    numba = require("numba", "build", "computing hit ratios")
-    # Not cached on disk: the package folder may be read-only, and compiling takes a second.
-    return tuple(numba.njit(nogil=True)(each) for each in (_number, _replay, _fold))
+    return compiled(_number, _replay, _fold)
+
+
+def compiled(*functions: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """Return functions of this package compiled. Raises BadUse without numba.
+
+    numba keeps what it compiled beside the package, or else in the user's cache folder: compiling takes seconds.
+    """
+    numba = require("numba", "analysis", "computing hit ratios")
+    try:
+        return tuple(numba.njit(nogil=True, cache=True)(each) for each in functions)
+    except RuntimeError:  # neither folder is writable
+        return tuple(numba.njit(nogil=True)(each) for each in functions)
 
 
 def _number(ids: _Array, blocks: _Array, start: int, keys: _Array, slots: _Array, distinct: int) -> tuple[int, int]:
@@ -349,6 +418,9 @@ def _fold(
 def _replay(
     blocks: _Array,
     lengths: _Array,
+    weights: _Array,
+    weights_of_last: _Array,
+    leaves: bool,
     capacities: _Array,
     zones: _Array,
     newer: _Array,
@@ -361,8 +433,8 @@ def _replay(
 
     The stack is the ring of `newer` and `older`, entered at its last index. A block's zone is the index of the smallest
     capacity that holds it, len(capacities) if only an unlimited cache does, and one more if it was never seen. `last`
-    is the last block of each zone that the stack fills. `counts` counts hits by the zone that decides them: the
-    outermost zone of the block and those in front of it.
+    is the last block of each zone that the stack fills. `counts` adds the weights of hits by the zone that decides
+    them: the outermost zone of the block and those in front of it. `leaves` touches blocks from back to front.
     """
     ring = len(zones)
     unseen = len(capacities) + 1
@@ -370,17 +442,18 @@ def _replay(
     while reached < len(capacities) and capacities[reached] <= stacked:
         reached += 1
     start = 0
-    for length in lengths:
-        end = start + length
+    for request in range(len(lengths)):
+        end = start + lengths[request]
 
         outermost = 0
         for at in range(start, end):
             outermost = max(outermost, zones[blocks[at]])
             if outermost == unseen:
                 break
-            counts[outermost] += 1
+            counts[outermost] += weights[request] if at < end - 1 else weights_of_last[request]
 
-        for at in range(start, end):
+        for step in range(start, end):
+            at = start + end - 1 - step if leaves else step
             block = blocks[at]
             zone = zones[block]
             if older[ring] == block:  # already on top

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.recipe import Workload
+from ..core.recipe import View, Workload
 from ..core.table import Table
 from .relations import check_relations
 from .result import NOTHING, Result, Value
@@ -25,6 +25,10 @@ def check_figures(workload: Workload, table: Table) -> Iterator[Result]:
         yield from _computable(figures, "expectations", name, source)
     for each in workload.published:
         yield from _computable(_published(each, table), "published", each["figure"], each["source"])
+    for view in workload.views:
+        if view.removes is not None:
+            name = f"rows that view {view.name} removes"
+            yield Result("expectations", name, view.removes, view.tolerance, _removed(view, table), view.source)
 
 
 def _computable(figures: Iterator[Result], check: str, name: str, source: str) -> Iterator[Result]:
@@ -66,6 +70,18 @@ def _expectations(
         counted = {str(each["values"]): each["counts"] for each in table.flat(name).value_counts().to_pylist()}
         for value in sorted({*values, *counted}):
             yield figure(f"rows with {name} {value}", values.get(value, 0), counted.get(value, 0), name)
+
+
+def _removed(view: View, table: Table) -> Value:
+    """Return how many rows a view removes, or why its rule can't be read."""
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            rows = connection.read_parquet(str(table.path))
+            return table.rows - len(rows.filter(view.where).project("request_id"))
+    except duckdb.Error as error:
+        return str(error).partition("\n")[0]
 
 
 def _count(table: Table, name: str) -> int:

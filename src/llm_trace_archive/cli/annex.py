@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..core.settings import cache_folder
-from .options import Mirror, Names, Offline, archive_of
-from .terminal import echo
+from ..core.text import echo
+from .options import Mirror, Names, Offline, any_archive, archive_of
 
 app = typer.Typer()
 
@@ -30,24 +30,25 @@ def setup(context: typer.Context) -> None:
 
 @app.command()
 def get(context: typer.Context, names: Names = None, mirror: Mirror = None, offline: Offline = False) -> None:
-    """Fetch workloads with `datalad get`, after `setup` where needed; without names, every locked workload.
+    """Fetch workloads, in a clone with `datalad get`; without names, every locked workload.
 
-    Content goes to git-annex's folder in .git, and the links in data/ lead to it. A file that no URL offers is built.
+    Content goes to git-annex's folder in .git, and the links in data/ lead to it; outside a clone, to the user's data
+    folder (LLM_TRACES_DATA). A file that no URL offers is built.
 
     Example: llm-traces get mooncake
     """
-    from ..annex.get import get as fetch
-    from .progress import print_wait
+    from ..workload.open import fetch_content
 
     # git-annex runs the special remote, which reads its options from the environment.
     if mirror:
         os.environ["LLM_TRACES_MIRROR"] = mirror
     if offline:
         os.environ["LLM_TRACES_OFFLINE"] = "1"
-    archive = archive_of(context)
+    archive = any_archive(context)
     workloads = [each for each in archive.select(names or ()) if names or str(each) in archive.locked]
-    fetch(archive, workloads, print_wait)
-    echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here")
+    fetch_content(archive, workloads)
+    place = f": {archive.store}" if archive.store else ""
+    echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here{place}")
 
 
 @app.command()
@@ -64,8 +65,8 @@ def lock(
     Example: llm-traces lock burstgpt
     """
     from ..annex.lock import lock as commit
+    from ..lock.progress import print_wait
     from ..upstream.sources import Sources
-    from .progress import print_wait
 
     archive = archive_of(context)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)

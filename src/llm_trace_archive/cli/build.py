@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,8 @@ import typer
 from .. import __version__
 from ..core.errors import FINDINGS, Problem
 from ..core.settings import cache_folder
-from .options import Mirror, Names, Offline, archive_of
-from .terminal import echo
+from ..core.text import echo
+from .options import Mirror, Names, Offline, any_archive, archive_of
 
 app = typer.Typer()
 
@@ -36,8 +37,8 @@ def build(
     """
     from ..lock.build import Built, build_all
     from ..lock.describe import describe
+    from ..lock.progress import Progress
     from ..upstream.sources import Sources
-    from .progress import Progress
 
     archive = archive_of(context)
     workloads = archive.select(names or ())
@@ -81,26 +82,38 @@ def validate(
     """Check the content that is here: integrity, schema, rows, relations, expectations and published figures.
 
     All findings are printed, not only the first; the exit code is 1 if there are any. Without names, whatever is here.
+    A path to a workload that was saved checks it; --deep then shapes its sources again and compares the bytes.
 
     Example: llm-traces validate mooncake/conversation --deep --mirror ~/upstream
     """
     from ..checks.report import write_json, write_junit
     from ..core.table import Table
-    from ..lock.validate import REBUILT, validate_package
+    from ..lock.validate import REBUILT, REBUILT_FROM_ITSELF, validate_package
     from ..lock.validate import validate as check
     from ..upstream.sources import Sources
+    from ..workload.open import is_saved, open_requests
+    from ..workload.save import check_saved
     from .terminal import print_results
 
-    archive = archive_of(context)
+    saved = [name for name in names or () if is_saved(any_archive(context), name)]
+    results = {}
+    for name in saved:
+        opened = any_archive(context)
+        reopen = partial(open_requests, opened) if deep else None
+        results[name] = print_results(name, check_saved(opened, Path(name), reopen))
+    workloads, absent = [], []
+    if names is None or len(saved) < len(names):
+        archive = archive_of(context)
+        selected = archive.select([name for name in names or () if name not in saved])
+        workloads = [each for each in selected if names or archive.is_present(each)]
+        absent = [each for each in workloads if not archive.is_present(each)]
+        results["package"] = print_results("package", validate_package(archive))
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=True) if deep else None
-    workloads = [each for each in archive.select(names or ()) if names or archive.is_present(each)]
-    absent = [each for each in workloads if not archive.is_present(each)]
-    results = {"package": print_results("package", validate_package(archive))}
     for each in workloads:
         if each not in absent:
             with Table(archive.root / each.path) as table:
                 results[str(each)] = print_results(str(each), check(archive, each, table, sources))
-            if deep and not any(result.name == REBUILT for result in results[str(each)]):
+            if deep and not any(result.name in (REBUILT, REBUILT_FROM_ITSELF) for result in results[str(each)]):
                 echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
     for each in absent:
         echo(f"{each}: the content is not here; next: llm-traces get {each}", err=True)
@@ -109,8 +122,10 @@ def validate(
     if junit:
         write_junit(junit, results)
     bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
-    echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
-    if wrong := [name for name, found in results.items() if name != "package" and not all(r.holds for r in found)]:
+    number = len(workloads) + len(saved)
+    echo(f"\n{number} {'workload' if number == 1 else 'workloads'}, {bad} findings")
+    built = {str(each) for each in workloads}
+    if wrong := [name for name, found in results.items() if name in built and not all(r.holds for r in found)]:
         echo(f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again")
     if bad:
         raise typer.Exit(FINDINGS)
@@ -140,7 +155,7 @@ def restore(
         inside = file.file.container or (file.file.name if file.compression else "")
         return f"sha256 {digest}  " + (f"as in {inside}" if inside else "as pinned" if file.pin else "unpinned")
 
-    archive = archive_of(context)
+    archive = any_archive(context)
     workloads = archive.select([name])
     if len(workloads) != 1:
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
@@ -160,9 +175,9 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
 
     Example: llm-traces pin kavier --mirror ~/upstream
     """
+    from ..lock.progress import print_wait
     from ..upstream.renew import renew
     from ..upstream.sources import Sources
-    from .progress import print_wait
 
     archive = archive_of(context)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)

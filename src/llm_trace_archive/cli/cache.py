@@ -11,8 +11,8 @@ import typer
 
 from ..core.errors import FINDINGS, BadUse
 from ..core.settings import cache_folder
+from ..core.text import echo
 from .options import archive_of
-from .terminal import echo
 
 if TYPE_CHECKING:
     from ..upstream.cache import Cache

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .options import Names, archive_of
-from .terminal import echo
+from ..core.text import echo
+from .options import Names, any_archive
 
 app = typer.Typer()
 
@@ -23,17 +23,12 @@ def list_(
 
     Example: llm-traces list mooncake azure-2023 --wide
     """
-    from ..core.catalogue import entries
-    from .terminal import print_entries, print_entries_json
+    from ..workload.catalogue import list_traces
 
-    archive = archive_of(context)
-    found = list(entries(archive, archive.select(names or ())))
-    if as_json:
-        print_entries_json(found)
-        return
-    print_entries(found, wide)
-    if absent := sum(not each.is_here for each in found):
-        echo(f"\n{absent} of {len(found)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
+    listed = list_traces(any_archive(context), names or ())
+    echo(listed.as_json() if as_json else listed.as_text(wide))
+    if (absent := sum(not each.is_here for each in listed)) and not as_json:
+        echo(f"\n{absent} of {len(listed)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
 
 
 @app.command()
@@ -42,8 +37,7 @@ def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="T
 
     Example: llm-traces info burstgpt
     """
-    from ..core.catalogue import entries
-    from .terminal import print_info
+    from ..core.catalogue import entries, format_info
 
-    archive = archive_of(context)
-    print_info(list(entries(archive, archive.select([trace]))))
+    archive = any_archive(context)
+    echo(format_info(list(entries(archive, archive.select([trace])))))

@@ -21,6 +21,12 @@ Mirror = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Use the cache and a mirror folder only; request no URL.")]
 
 
+def any_archive(context: typer.Context) -> Archive:
+    """Return the archive of `--archive`, of the current directory, or the one of this package. Raises BadUse."""
+    start = context.find_root().params.get("archive")
+    return Archive.find_or_installed(Path(start) if start else None)
+
+
 def archive_of(context: typer.Context) -> Archive:
     """Return the archive of `--archive`, or the one that contains the current directory. Raises BadUse."""
     start = context.find_root().params.get("archive")

@@ -9,8 +9,8 @@ import typer
 
 from ..core.errors import FINDINGS, BadUse
 from ..core.settings import cache_folder
+from ..core.text import echo
 from .options import Mirror, archive_of
-from .terminal import echo
 
 if TYPE_CHECKING:
     from ..core.archive import Archive
@@ -189,6 +189,8 @@ def huggingface(
     _require_online()
     bundle = Bundle.open(folder)
     archive = _find_archive(context, bundle)
+    if archive is None:
+        echo("the bundle's commit is not compared with its tag: the current directory is not in the archive")
     released = hub.release(bundle, repo, private=private, pull=pr, older=older, say=echo)
     echo(released.url)
     if not private:
@@ -218,11 +220,11 @@ def zenodo(
 
     Example: llm-traces release zenodo ../bundle --publish
     """
+    from ..lock.progress import Progress
     from ..release.bundle.folder import Bundle
     from ..release.content.citation import find_doi
     from ..release.record import find_place
     from ..release.zenodo import release as zenodo
-    from .progress import Progress
 
     _require_online()
     bundle = Bundle.open(folder)
@@ -285,9 +287,9 @@ def status(
     Example: llm-traces release status ../bundle
     """
     from ..core.files import write_output
+    from ..lock.progress import Progress
     from ..release.bundle.folder import Bundle
     from ..release.status import find_status
-    from .progress import Progress
 
     _require_online()
     with Progress() as progress:

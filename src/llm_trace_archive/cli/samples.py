@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import archive_of
-from .terminal import echo
+from ..core.text import echo
+from .options import any_archive
 
 app = typer.Typer()
 
@@ -34,7 +34,7 @@ def samples(
     """
     from ..demo.lookalikes import make_archive
 
-    made = make_archive(archive_of(context), folder, mirror, base_url, rows, trace or None)
+    made = make_archive(any_archive(context), folder, mirror, base_url, rows, trace or None)
     echo(f"{made.root}: {len(made.select())} workloads; next: llm-traces --archive {folder} build --mirror {mirror}")
 
 
@@ -48,4 +48,4 @@ def demo(context: typer.Context) -> None:
     """
     from ..demo.run import run
 
-    run(archive_of(context))
+    run(any_archive(context))

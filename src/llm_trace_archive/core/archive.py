@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import json
 import os
 import re
 import stat
@@ -15,8 +17,9 @@ from typing import Any
 from . import recipe_file
 from .documents import find_faults, packaged, read_json
 from .errors import BadUse
-from .files import require_utf8
+from .files import real_path, require_utf8
 from .recipe import Recipe, Workload
+from .settings import archive_folder, data_folder
 from .table_schema import table_schema
 
 LOCK = "datapackage.json"
@@ -24,14 +27,36 @@ CITATION = "CITATION.cff"
 SUMS = "SHA256SUMS"  # a folder with one is a released bundle
 FAULTS_SHOWN = 5
 LARGEST_POINTER = 32 << 10  # bytes, as in git-annex
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a trace
 _POINTER = re.compile(rb"((\.\./)*\.git)?/annex/objects/")  # how a pointer begins, or a link as a text file
 
 
 @dataclass(frozen=True)
 class Archive:
-    """The folder that holds `recipes/`, `schemas/`, `data/` and the lock `datapackage.json`."""
+    """The folder that holds `recipes/`, `schemas/` and the lock `datapackage.json`, and in a clone also `data/`.
+
+    The archive that an installed package brings is read-only: its content is in the folder `store`.
+    """
 
     root: Path
+    store: Path | None = None
+
+    @classmethod
+    def find_or_installed(cls, start: Path | None = None) -> Archive:
+        """Return the archive that contains the current directory, or else the one that came with this package.
+
+        start  a folder in the archive to use instead; default: `LLM_TRACES_ARCHIVE`
+
+        The archive of the package is recipes, schemas and lock; its content is in the user's data folder. Raises BadUse
+        if `start` is in no archive.
+        """
+        if start := start or archive_folder():
+            return cls.find(start)
+        with contextlib.suppress(BadUse):
+            return cls.find()
+        package = Path(__file__).parent.parent
+        installed = package / "archive"  # of a wheel; an editable installation is in a checkout
+        return cls(installed if installed.is_dir() else package.parent.parent, data_folder())
 
     @classmethod
     def find(cls, start: Path | None = None) -> Archive:
@@ -39,7 +64,7 @@ class Archive:
 
         Raises BadUse if none does, or if its path is not UTF-8.
         """
-        start = (start or Path.cwd()).resolve()
+        start = real_path(start or Path.cwd())
         require_utf8(start)
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
@@ -63,12 +88,27 @@ class Archive:
         return packaged("request.json")
 
     def recipe(self, trace: str) -> Recipe:
-        """Return the recipe of a trace. Raises BadUse, which lists the traces."""
+        """Return the recipe of a trace. Raises BadUse, which lists the traces.
+
+        A recipe that is asked for before the others, as to open its content, is read alone, which is faster.
+        """
+        if "recipes" not in self.__dict__ and (recipe := self._read_alone(trace)):
+            return recipe
         if trace not in self.recipes:
             near = [name for name in self.recipes if trace and name.startswith(trace.lower())]
             near = near or difflib.get_close_matches(trace.lower(), self.recipes, n=1)
             raise BadUse(trace, "no such trace", nearest=", ".join(near), there_are=", ".join(self.recipes))
         return self.recipes[trace]
+
+    def _read_alone(self, trace: str) -> Recipe | None:
+        path = self.root / "recipes" / f"{trace}.toml"
+        if trace not in self._alone and _NAME.fullmatch(trace) and path.is_file():
+            self._alone[trace] = recipe_file.read(path, self.canonical)
+        return self._alone.get(trace)
+
+    @cached_property
+    def _alone(self) -> dict[str, Recipe]:
+        return {}
 
     def select(self, names: Iterable[str] = ()) -> list[Workload]:
         """Return workloads by `trace` or `trace/workload`, in the order of the recipes; without names, all of them.
@@ -118,14 +158,38 @@ class Archive:
         """The lock's resources by "trace/workload". Raises BadUse as `lock` does."""
         return {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
 
+    def record(self, workload: Workload) -> Mapping[str, Any]:
+        """Return what is recorded of a workload's content: its resource in the lock, or what a store keeps beside it.
+
+        Of content that was never built, nothing.
+        """
+        if (locked := self.locked.get(str(workload))) or self.store is None:
+            return locked or {}
+        try:
+            found = json.loads(self.path(workload).with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def reread(self) -> None:
         """Forget the lock that was read: it has been written since."""
         for name in ("lock", "locked"):
             self.__dict__.pop(name, None)
 
+    def path(self, workload: Workload) -> Path:
+        """Return where the content of a workload is, or would be.
+
+        In a store, content that the lock or the recipe describes otherwise has another path.
+        """
+        if self.store is None:
+            return self.root / workload.path
+        locked = self.locked.get(str(workload))
+        digits = str(locked["hash"]).removeprefix("sha256:") if locked else workload.digest
+        return self.store / workload.trace / f"{workload.name}-{digits[:16]}.parquet"
+
     def is_present(self, workload: Workload) -> bool:
         """Return whether a workload's content is here."""
-        return self.has_content(workload.path)
+        return self.has_content(workload.path) if self.store is None else self.path(workload).exists()
 
     def has_content(self, path: str) -> bool:
         """Return whether the content of the file at `path` is here, neither a dangling link nor git-annex's pointer.

@@ -63,6 +63,13 @@ class BadUpstream(Problem):
     """Upstream bytes do not match the pin, or the recipe can't read them."""
 
 
+class Absent(Problem):
+    """Content is not here: in neither this clone nor the user's data folder. `workloads` has the names."""
+
+    exit_code = USAGE
+    workloads: tuple[str, ...] = ()
+
+
 def from_system(error: OSError) -> BadUse:
     """Return a refusal of the system that nothing else explains, such as a disk's, as a problem."""
     return BadUse(

@@ -5,6 +5,7 @@ It is declarative, so that the same mapping runs forwards (convert.canonicalise)
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -180,6 +181,21 @@ class Derived:
 
 
 @dataclass(frozen=True)
+class View:
+    """A clean view of a workload: the rows for which `where`, an SQL condition, is true.
+
+    removes  the number of the other rows, within `tolerance`; None if it is not known
+    """
+
+    name: str
+    title: str
+    where: str
+    source: str
+    removes: int | None = None
+    tolerance: float = 0
+
+
+@dataclass(frozen=True)
 class Workload:
     """One table of a trace: `trace/name`, built from `files` in their order; `table` is the name of its kind.
 
@@ -188,6 +204,7 @@ class Workload:
     restored. `listed` is where the files are listed if the recipe itself does not name them. `redistribute` is False
     where the table may be built and used but not redistributed. `same_requests_as` names the workloads that have the
     same requests, so that no reader counts them twice. `columns` are those of the table: name, Arrow type, unit.
+    `views` decide no bytes.
     """
 
     trace: str
@@ -209,6 +226,7 @@ class Workload:
     cite: str = ""
     schema_version: str = ""
     columns: tuple[tuple[str, str, str], ...] = ()
+    views: tuple[View, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.trace}/{self.name}"
@@ -314,6 +332,10 @@ class Recipe:
         for workload in self.workloads:
             if workload.name == name:
                 return workload
+        near = difflib.get_close_matches(name.lower(), [each.name for each in self.workloads], n=1)
         raise BadUse(
-            f"{self.name}/{name}", "no such workload", there_are=", ".join(str(each) for each in self.workloads)
+            f"{self.name}/{name}",
+            "no such workload",
+            nearest=", ".join(f"{self.name}/{each}" for each in near),
+            there_are=", ".join(str(each) for each in self.workloads),
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from .documents import DEEPEST, TOO_DEEP, Fault, Where, find_faults, read_text
 from .errors import BadUse
-from .recipe import Column, Derived, FileList, Kind, Recipe, Rule, UpstreamFile, Workload
+from .recipe import Column, Derived, FileList, Kind, Recipe, Rule, UpstreamFile, View, Workload
 
 REQUEST = "request"
 # A dotted key that no recipe has: tomllib takes a time that grows with the square of the number of its parts.
@@ -105,6 +105,17 @@ def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[Fault]:
         tables = raw.get("tables")
         if table != REQUEST and isinstance(table, str) and not (isinstance(tables, dict) and table in tables):
             yield ("workloads", index, "table"), f"there is no [tables.{table}]"
+    views = raw.get("views")
+    names: set[str] = set()
+    for index, view in enumerate(views if isinstance(views, list) else ()):
+        if not isinstance(view, dict) or not isinstance(view.get("name"), str):
+            continue
+        if view["name"] in names:
+            yield ("views", index, "name"), f"'{view['name']}' appears twice"
+        names.add(view["name"])
+        for key in ("only", "removes"):
+            for unknown in (each for each in view.get(key, ()) if each not in seen):
+                yield ("views", index, key), f"there is no workload '{unknown}'"
 
 
 def _loss_faults(recipe: Recipe) -> Iterable[Fault]:
@@ -245,8 +256,23 @@ def _workload(
         cite=raw["cite"],
         schema_version=str(canonical["version"]),
         columns=tuple(_stored(kinds[table], canonical)),
+        views=tuple(_views(raw.get("views", ()), own["name"])) if table == REQUEST else (),
         derived=tuple(Derived(url=_url(base, each["name"]), **each) for each in own.get("derived", ())),
     )
+
+
+def _views(views: Iterable[Mapping[str, Any]], workload: str) -> Iterator[View]:
+    """Yield the views that a workload has."""
+    for view in views:
+        if workload in view.get("only", (workload,)):
+            yield View(
+                view["name"],
+                view["title"],
+                view["where"],
+                view["source"],
+                view.get("removes", {}).get(workload),
+                view.get("tolerance", 0),
+            )
 
 
 def _stored(kind: Kind, canonical: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Settings from the environment: where the cache is, whether the network may be used, and how long to wait for it."""
+"""Settings from the environment: where the archive, its content and the cache are, and how long to wait for the net."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ def cache_folder() -> Path:
 
     given = os.environ.get("LLM_TRACES_CACHE")
     return Path(given) if given else Path(platformdirs.user_cache_dir("llm-trace-archive"))
+
+
+def data_folder() -> Path:
+    """Return the folder that keeps content outside a clone: `LLM_TRACES_DATA`, or the user's data folder."""
+    import platformdirs
+
+    given = os.environ.get("LLM_TRACES_DATA")
+    return Path(given) if given else Path(platformdirs.user_data_dir("llm-trace-archive"))
+
+
+def archive_folder() -> Path | None:
+    """Return the archive that `LLM_TRACES_ARCHIVE` names."""
+    given = os.environ.get("LLM_TRACES_ARCHIVE")
+    return Path(given) if given else None
 
 
 def is_offline() -> bool:

@@ -127,6 +127,8 @@ def _sample_recipe(text: str, folder: Path, base: str) -> str:
     for shared in (recipe, *recipe.get("tables", {}).values()):
         shared.pop("published", None)
         _drop_expectations(shared)
+    for view in recipe.get("views", ()):
+        view.pop("removes", None)
     for workload in recipe["workloads"]:
         workload.pop("published", None)
         rows, kind = 0, workload.get("format", recipe["format"])

@@ -38,9 +38,9 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
 
     path = inside(archive.root, workload.path)
     originals = _fetch(workload, sources)
-    with _report_disk_problems(path), temporary(path) as part:
+    with report_disk_problems(path), temporary(path) as part:
         built = _make(archive, workload, part, originals, sources)
-        _compare_with_lock(archive, built)
+        compare_with_lock(archive, built)
         links.store(archive.root, workload.path, part, built.sha256, built.bytes)
     return built
 
@@ -59,7 +59,7 @@ def build_file(
     Raises Problem, and then leaves `target` as it was.
     """
     originals = _fetch(workload, sources)
-    with _report_disk_problems(target), replacing(target) as part:
+    with report_disk_problems(target), replacing(target) as part:
         built = _make(archive, workload, part, originals, sources)
         accept(built)
     return built
@@ -106,7 +106,7 @@ def _fetch(workload: Workload, sources: Sources) -> dict[str, Path]:
 
 
 @contextmanager
-def _report_disk_problems(target: Path) -> Iterator[None]:
+def report_disk_problems(target: Path) -> Iterator[None]:
     """Raise BadUse if the disk refuses to hold `target`."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def _check_figures(workload: Workload, table: Table) -> None:
         )
 
 
-def _compare_with_lock(archive: Archive, built: Built) -> None:
+def compare_with_lock(archive: Archive, built: Built) -> None:
     """Raise Problem if the bytes differ from the lock's though recipe and tools are the same, or because of pyarrow."""
     locked = archive.locked.get(str(built.workload))
     if not locked or locked["hash"] == f"sha256:{built.sha256}":

@@ -67,6 +67,9 @@ def _workload(archive: Archive, workload: Workload) -> Iterator[str]:
     for file in () if workload.listed else workload.files:
         pin = f"{hash_name(file.pin[0])} `{file.pin[1]}`" if file.pin else "not pinned: run `llm-traces pin`"
         yield f"- upstream: <{file.url}>, {pin}" + (f", {file.bytes:,} bytes" if file.bytes else "")
+    for view in workload.views:
+        removes = "" if view.removes is None else f", which removes {view.removes:,} rows"
+        yield f"- view `{view.name}`: {view.title}, `{view.where}`{removes} *({view.source})*"
     for each in workload.derived:
         yield f"- `{each.name}` is this table filtered by `{each.filter}`, sha256 `{each.sha256}`"
     yield ""

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..core.errors import Problem, printable
 from ..core.recipe import Workload
-from ..lock.build import Built
-from .terminal import echo
+from ..core.text import echo
+from .build import Built
 
 
 def print_wait(line: str) -> None:
