@@ -148,6 +148,24 @@ def test_a_bug_is_an_answer_that_asks_for_a_report(home: Path, monkeypatch: pyte
         remote.checkpresent("key")
 
 
+def test_what_the_system_refuses_is_no_bug(ready: Path) -> None:
+    (ready / ".huggingface.yaml").mkdir()  # in the place of a file that is written after each build
+    ran = run("git", "annex", "get", "data/demo/one.parquet", cwd=ready, good=False)
+    assert ran.returncode and "report this" not in ran.stdout + ran.stderr
+    assert f"{ready}/.huggingface.yaml: can't be read or written: Is a directory" in ran.stderr
+    ran = run("llm-traces", "get", "demo/one", cwd=ready, good=False)
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert ".huggingface.yaml: can't be read or written: Is a directory" in ran.stderr
+
+
+def test_a_clone_whose_path_is_not_utf8_is_refused(ready: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(ready, tmp_path / os.fsdecode(b"caf\xe9"), symlinks=True))
+    ran = subprocess.run(["git", "annex", "get", "data/demo/one.parquet"], cwd=place, capture_output=True)
+    said = (ran.stdout + ran.stderr).decode(errors="replace")
+    assert ran.returncode and "is not UTF-8 text" in said and "report this" not in said
+    assert git("annex", "find", "--in=here", cwd=ready) == ""
+
+
 def test_progress_is_the_share_of_upstream_bytes_reported_once_per_cent(home: Path) -> None:
     reported: list[int] = []
     remote = Remote(SimpleNamespace(progress=reported.append))

@@ -64,7 +64,7 @@ def test_builds_race_with_caches_of_their_own(tmp_path: Path, is_git: bool) -> N
     if not is_git:
         shutil.rmtree(archive.root / ".git")
     (archive.root / LOCK).unlink()
-    mirror, rounds = tmp_path / "home" / "mirror", str(3 * FACTOR)
+    mirror, rounds = tmp_path / "home" / "mirror", str(FACTOR)
     running = [
         subprocess.Popen(
             [sys.executable, "-c", RACE, archive.root, mirror, tmp_path / user, rounds, name],

@@ -65,10 +65,9 @@ class Archive:
         Raises BadUse if none does, or if its path is not UTF-8.
         """
         start = real_path(start or Path.cwd())
-        str(start).encode()  # raises UnicodeEncodeError: Arrow takes UTF-8 paths only
+        require_utf8(start)
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
-                require_utf8(folder)
                 return cls(folder)
         raise BadUse(
             str(start),

@@ -230,6 +230,4 @@ def require_utf8(folder: Path) -> None:
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        raise BadUse(
-            str(folder), "is not UTF-8, so no table can be read or written there", next="give the folder another name"
-        ) from None
+        raise BadUse(str(folder), "is not UTF-8 text", next="rename it, or give another path") from None
