@@ -20,7 +20,7 @@ from llm_trace_archive.workload.profile import Profile, to_json
 from support.command import run_here
 from support.programs import ROOT, Samples
 
-NAMES = ["azure-2023/code", "burstgpt/1", "ragpulse/requests", "qwen-bailian/chat", "kavier/prefill"]
+NAMES = ["azure-2023", "azure-2023/code", "burstgpt/1", "ragpulse/requests", "qwen-bailian/chat", "kavier/prefill"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,10 @@ def profiles(samples: Samples) -> dict[str, Profile]:
 
 
 def frame(samples: Samples, name: str) -> pd.DataFrame:
-    return pd.read_parquet(samples.root / f"data/{name}.parquet")
+    paths = [samples.root / f"data/{name}.parquet"]
+    if "/" not in name:
+        paths = sorted((samples.root / "data" / name).glob("*.parquet"))
+    return pd.concat([pd.read_parquet(path) for path in paths])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,7 +54,10 @@ def test_a_percentile_is_one_of_the_values(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "kavier/prefill"])
 def test_arrivals_are_measured_within_segments(name: str, samples: Samples, profiles: dict[str, Profile]) -> None:
-    runs = [np.sort(each.arrival_us.to_numpy()) for _, each in frame(samples, name).groupby("segment")]
+    runs = [
+        np.sort(each.arrival_us.to_numpy())
+        for _, each in frame(samples, name).groupby(["workload", "segment"], observed=True)
+    ]
     found = profiles[name].arrivals
     assert found
     gaps = np.concatenate([np.diff(run) for run in runs])
