@@ -51,10 +51,7 @@ def find_runs(requests: Records) -> list[Run]:
         ("" if is_merged else f"trace = {quote(trace)} AND workload = {quote(workload)} AND ") + f"segment = {segment}"
         for trace, workload, segment, *_ in found
     ]
-    return [
-        Run(key, *each, condition=condition)
-        for key, (each, condition) in enumerate(zip(found, conditions, strict=True))
-    ]
+    return [Run(key, *(*each, condition)) for key, (each, condition) in enumerate(zip(found, conditions, strict=True))]
 
 
 def key_of(runs: Sequence[Run]) -> str:
