@@ -231,7 +231,7 @@ def test_blocks_of_different_sizes_have_no_capacity_in_tokens() -> None:
 
 
 def test_a_prompt_without_its_tokens_is_not_counted_in_tokens() -> None:
-    with pytest.raises(BadUse, match="null in row 1"):
+    with pytest.raises(BadUse, match="none on 1 of 2"):
         hit_ratio(table([[1], [2]], input_tokens=[5, None]).to_batches(), count="tokens")
 
 

@@ -215,3 +215,21 @@ def test_hit_ratios_of_a_table(make: MakeRequests) -> None:
     # Merged tables share one cache and no ids.
     merged = table.merge(make("mooncake/conversation", hash_ids=[[1]], arrival_us=[1])).hit_ratio(blocks=1)
     assert merged and not merged.parts and merged.unlimited == 3 / 5
+
+
+def test_merged_workloads_share_a_clock_in_every_figure(make: MakeRequests, tmp_path: Path) -> None:
+    first = make("azure-2023/code", arrival_us=[10 * S, 20 * S, 30 * S])
+    second = make("azure-2023/conversation", arrival_us=[12 * S, 22 * S, 28 * S])
+    merged = first.merge(second)
+    merged.save(tmp_path / "mine.parquet")
+    for table in (merged, lta.open(str(tmp_path / "mine.parquet"))):
+        assert isinstance(table, lta.Requests)
+        arrivals = table.profile().arrivals
+        assert arrivals and arrivals.seconds == 20
+        assert not table.profile().segments
+        assert table.rate("10s").arrow().column("requests").to_pylist() == [2, 3, 1]
+    # The date is gone once arrivals are moved.
+    start = first.profile().arrivals
+    assert start and start.start == "2023-11-16T00:00:10"
+    moved = first.rebase().profile().arrivals
+    assert moved and moved.start is None

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.extras import require
-from .prefix import Run, _Array
+from .prefix import Run, _Array, compiled
 
 
 def fifo(run: Run, capacities: Iterable[int]) -> dict[int, int]:
@@ -76,8 +75,7 @@ def _bits(size: int) -> tuple[_Array, _Array]:
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], ...]:
-    numba = require("numba", "analysis", "computing hit ratios")
-    return tuple(numba.njit(nogil=True)(each) for each in (_replay_fifo, _set_next_uses, _replay_belady))
+    return compiled(_replay_fifo, _set_next_uses, _replay_belady)
 
 
 def _replay_fifo(

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ..columns.arrays import from_integers, is_valid, to_integers
 from ..core.errors import BadUse
 from .eviction import belady, fifo
 from .models import model_named
@@ -29,13 +29,13 @@ Capacities = float | Sequence[float]
 
 @dataclass(frozen=True)
 class Point:
-    """The hit ratio of one capacity: `capacity` is in `unit` ("share", "blocks", "tokens" or "GiB").
+    """The hit ratio of one capacity: `capacity` is in `unit` ("share", "blocks", "tokens", "GiB"; or "unlimited").
 
     `blocks` is the capacity of one cache in blocks; None if the caches of the parts differ.
     """
 
     unit: str
-    capacity: float
+    capacity: float | None
     blocks: int | None
     hit_ratio: float
 
@@ -67,13 +67,13 @@ class HitRatio:
     """The same of each part with a cache of its own, if there are several."""
 
     def arrow(self) -> pa.Table:
-        """Return a row for each part and capacity; the part of the whole is empty, an unlimited cache has no unit."""
+        """Return a row for each part and capacity, and for an unlimited cache; the part of the whole is empty."""
         rows = [
             {"part": name, "unit": point.unit, "capacity": point.capacity, "blocks": point.blocks}
             | {"policy": each.policy, "definition": each.definition, "count": each.count, "warm_up": each.warm_up}
             | {"hit_ratio": point.hit_ratio}
             for name, each in {"": self, **self.parts}.items()
-            for point in (*each.points, Point("", math.inf, None, each.unlimited))
+            for point in (*each.points, Point("unlimited", None, None, each.unlimited))
         ]
         kinds = {"capacity": pa.float64(), "blocks": pa.int64(), "warm_up": pa.float64(), "hit_ratio": pa.float64()}
         return pa.Table.from_pylist(rows, pa.schema([(name, kinds.get(name, pa.string())) for name in rows[0]]))
@@ -173,16 +173,16 @@ def _split(batch: pa.RecordBatch, by: Sequence[str]) -> Iterator[tuple[tuple[Any
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         known = column.dictionary.to_pylist()
-        index = column.indices.fill_null(len(known)).to_numpy(zero_copy_only=False).astype(np.int64)
+        index = np.where(is_valid(column.indices), to_integers(column.indices), len(known))
         values.append([*known, None])
         codes = codes * len(values[-1]) + index
     for code in np.unique(codes):
         rest, key = int(code), []
         for each in reversed(values):
-            rest, index = divmod(rest, len(each))
-            key.append(each[index])
-        mask = codes == code
-        yield tuple(reversed(key)), batch if mask.all() else batch.filter(pa.array(mask))
+            rest, place = divmod(rest, len(each))
+            key.append(each[place])
+        rows = np.flatnonzero(codes == code)
+        yield tuple(reversed(key)), batch if len(rows) == len(batch) else batch.take(from_integers(rows))
 
 
 def _label(key: tuple[Any, ...], keys: list[tuple[Any, ...]], by: Sequence[str]) -> str:
@@ -216,30 +216,33 @@ class _Part:
             ids, lengths = ids_and_lengths(rows.column("hash_ids"))
         except (TypeError, ValueError) as error:
             raise BadUse(SUBJECT, f"hash_ids can't be read: {error}") from None
-        sizes = rows.column("block_tokens")
-        self.block_tokens |= set(pc.unique(sizes.filter(pa.array(lengths > 0))).to_pylist())
+        full = to_integers(rows.column("block_tokens")).astype(np.int64)  # 0 for null
+        self.block_tokens |= set(np.unique(full[lengths > 0]).tolist())
         if count == "blocks":
             self.run.add(ids, lengths)
             self.totals.append(lengths)
             return
-        full = sizes.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         before_last = np.maximum(lengths - 1, 0) * full
         prompts = rows.column("input_tokens")
         if prompts.null_count:
-            row = pc.index(prompts.is_null(), True).as_py()
-            raise BadUse(SUBJECT, "counting tokens needs input_tokens on every request", got=f"null in row {row:,}")
-        prompt = prompts.to_numpy(zero_copy_only=False)
+            raise BadUse(
+                SUBJECT,
+                "counting tokens needs input_tokens on every request",
+                got=f"none on {prompts.null_count:,} of {len(prompts):,}",
+                next="count blocks, or leave these requests out: filter('input_tokens IS NOT NULL')",
+            )
+        prompt = to_integers(prompts)
         last = np.where(lengths > 0, np.clip(prompt - before_last, 0, full), 0)
         self.run.add(ids, lengths, full, last)
         self.totals.append(np.maximum(prompt, before_last + last))
 
     def hits(self, wanted: Mapping[str, list[float]], policy: str, warm_up: float, bytes_per_token: float) -> _Hits:
         """Replay the requests on a cache of every capacity."""
-        if (wanted["tokens"] or wanted["GiB"]) and (len(self.block_tokens) > 1 or None in self.block_tokens):
+        if (wanted["tokens"] or wanted["GiB"]) and (len(self.block_tokens) > 1 or 0 in self.block_tokens):
             raise BadUse(
                 SUBJECT,
                 "a capacity in tokens or GiB needs blocks of one size",
-                got=f"block_tokens of {', '.join(map(str, sorted(self.block_tokens, key=str)))}",
+                got=f"block_tokens of {', '.join(str(each or 'null') for each in sorted(self.block_tokens))}",
                 next="give the capacity in blocks or as a share, or select the requests with blocks of one size",
             )
         (size, *_) = self.block_tokens

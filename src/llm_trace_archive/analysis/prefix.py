@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..columns.arrays import to_integers
 from ..core.extras import require
 
 _Array: TypeAlias = npt.NDArray[Any]
@@ -322,8 +323,7 @@ def ids_and_lengths(chunk: Any) -> tuple[_Array, _Array]:
     ids = chunk.flatten()  # skips values under a null list or outside a slice
     if ids.null_count:
         raise ValueError("a list of block ids holds a null")
-    lengths = pc.list_value_length(chunk).fill_null(0).cast(pa.int64())
-    return ids.to_numpy(), lengths.to_numpy(zero_copy_only=False)
+    return to_integers(ids), to_integers(pc.list_value_length(chunk)).astype(np.int64)
 
 
 def _hits(trace: list[Chunk], distinct: int, capacities: list[int], leaves: bool) -> list[int]:
@@ -344,9 +344,19 @@ def _hits(trace: list[Chunk], distinct: int, capacities: list[int], leaves: bool
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], ...]:
+    return compiled(_number, _replay, _fold)
+
+
+def compiled(*functions: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """Return functions of this package compiled. Raises BadUse without numba.
+
+    numba keeps what it compiled beside the package, or else in the user's cache folder: compiling takes seconds.
+    """
     numba = require("numba", "analysis", "computing hit ratios")
-    # Not cached on disk: the package folder may be read-only, and compiling takes a second.
-    return tuple(numba.njit(nogil=True)(each) for each in (_number, _replay, _fold))
+    try:
+        return tuple(numba.njit(nogil=True, cache=True)(each) for each in functions)
+    except RuntimeError:  # neither folder is writable
+        return tuple(numba.njit(nogil=True)(each) for each in functions)
 
 
 def _number(ids: _Array, blocks: _Array, start: int, keys: _Array, slots: _Array, distinct: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +81,7 @@ def validate(
     """Check the content that is here: integrity, schema, rows, relations, expectations and published figures.
 
     All findings are printed, not only the first; the exit code is 1 if there are any. Without names, whatever is here.
+    A path to a workload that was saved checks it; --deep then shapes its sources again and compares the bytes.
 
     Example: llm-traces validate mooncake/conversation --deep --mirror ~/upstream
     """
@@ -88,13 +90,24 @@ def validate(
     from ..lock.validate import REBUILT, validate_package
     from ..lock.validate import validate as check
     from ..upstream.sources import Sources
+    from ..workload.open import is_saved, open_requests
+    from ..workload.save import check_saved
     from .terminal import print_results
 
-    archive = archive_of(context)
+    saved = [name for name in names or () if is_saved(any_archive(context), name)]
+    results = {}
+    for name in saved:
+        opened = any_archive(context)
+        reopen = partial(open_requests, opened) if deep else None
+        results[name] = print_results(name, check_saved(opened, Path(name), reopen))
+    workloads, absent = [], []
+    if names is None or len(saved) < len(names):
+        archive = archive_of(context)
+        selected = archive.select([name for name in names or () if name not in saved])
+        workloads = [each for each in selected if names or archive.is_present(each)]
+        absent = [each for each in workloads if not archive.is_present(each)]
+        results["package"] = print_results("package", validate_package(archive))
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=True) if deep else None
-    workloads = [each for each in archive.select(names or ()) if names or archive.is_present(each)]
-    absent = [each for each in workloads if not archive.is_present(each)]
-    results = {"package": print_results("package", validate_package(archive))}
     for each in workloads:
         if each not in absent:
             with Table(archive.root / each.path) as table:
@@ -108,8 +121,10 @@ def validate(
     if junit:
         write_junit(junit, results)
     bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
-    typer.echo(f"\n{len(workloads)} {'workload' if len(workloads) == 1 else 'workloads'}, {bad} findings")
-    if wrong := [name for name, found in results.items() if name != "package" and not all(r.holds for r in found)]:
+    number = len(workloads) + len(saved)
+    typer.echo(f"\n{number} {'workload' if number == 1 else 'workloads'}, {bad} findings")
+    built = {str(each) for each in workloads}
+    if wrong := [name for name, found in results.items() if name in built and not all(r.holds for r in found)]:
         typer.echo(f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again")
     if bad:
         raise typer.Exit(FINDINGS)

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..core.errors import USAGE, BadUse, Problem
-from . import annex, build, cache, catalogue, look, release, samples
+from . import annex, build, cache, catalogue, look, release, samples, shape
 from .interrupt import interruptible
 
 
@@ -45,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (catalogue, build, annex, look, samples):
+for family in (catalogue, build, annex, look, shape, samples):
     app.add_typer(family.app)
 app.add_typer(release.app, name="release")
 app.add_typer(cache.app, name="cache")

@@ -106,7 +106,7 @@ def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[Fault]:
         if view["name"] in names:
             yield ("views", index, "name"), f"'{view['name']}' appears twice"
         names.add(view["name"])
-        for key in ("workloads", "removes"):
+        for key in ("only", "removes"):
             for unknown in (each for each in view.get(key, ()) if each not in seen):
                 yield ("views", index, key), f"there is no workload '{unknown}'"
 
@@ -224,7 +224,7 @@ def _workload(
 def _views(views: Iterable[Mapping[str, Any]], workload: str) -> Iterator[View]:
     """Yield the views that a workload has."""
     for view in views:
-        if workload in view.get("workloads", (workload,)):
+        if workload in view.get("only", (workload,)):
             yield View(
                 view["name"],
                 view["title"],

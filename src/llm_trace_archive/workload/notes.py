@@ -33,10 +33,10 @@ def _origins(requests: Records) -> Iterator[str]:
 
 
 def _rows(requests: Records) -> Iterator[str]:
-    ((rows, failed, no_input, no_output),) = requests.select(
+    ((rows, failed, no_input, no_output),) = requests.fetch(
         f"SELECT count(*), count(*) FILTER (failed), count(*) FILTER (input_tokens = 0),"
         f" count(*) FILTER (output_tokens = 0) FROM {ROWS}"
-    ).fetchall()
+    )
     if not rows:
         yield "there are no requests"
     if failed:
@@ -47,8 +47,8 @@ def _rows(requests: Records) -> Iterator[str]:
 
 
 def _ties(requests: Records) -> Iterator[str]:
-    run = "trace, workload, segment"
-    ((rows, times, step),) = requests.select(
+    run = ", ".join(requests.source.run)
+    ((rows, times, step),) = requests.fetch(
         f"""
         SELECT sum(n), count(*), median(arrival_us - before) FROM (
             SELECT arrival_us, n, lag(arrival_us) OVER (PARTITION BY {run} ORDER BY arrival_us) AS before FROM (
@@ -56,7 +56,7 @@ def _ties(requests: Records) -> Iterator[str]:
             )
         )
         """
-    ).fetchall()
+    )
     if rows and rows - times > TIES * rows:
         steps = f" arrivals come in steps of {duration(step)}" if step else ""
         yield f"{rows - times:,} of {rows:,} requests arrive at the very time of another:{steps or ' they all do'}"

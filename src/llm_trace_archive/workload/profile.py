@@ -148,11 +148,11 @@ def to_json(profiles: Sequence[Profile]) -> str:
 def measure(requests: Records) -> Profile:
     """Return the profile of a table of requests, and of each of its segments if there are several. Raises Problem."""
     runs = find_runs(requests)
-    is_one = len({run.name for run in runs}) == 1
+    workloads = {run.workload for run in runs}
     parts = [
         _measure(
             requests.derive(f"SELECT * FROM {ROWS} WHERE {run.condition}", ""),
-            f"segment {run.segment}" if is_one else f"{run.name} segment {run.segment}",
+            f"{run.workload} {run.segment}".strip() if len(workloads) > 1 else run.segment,
             [replace(run, key=0)],
         )
         for run in (runs if len(runs) > 1 else ())
@@ -198,7 +198,7 @@ def _arrivals(requests: Records, runs: Sequence[Run]) -> Arrivals:
     spans = {run.key: (run.first or 0, run.last or 0) for run in runs}
     seconds = sum(last - first for first, last in spans.values()) / SECOND
     kinds = {str(each.properties.get("arrivals", "unknown")) for each in requests.source.workloads}
-    epoch = requests.source.epoch
+    epoch = requests.epoch
     first, last = min(low for low, _ in spans.values()), max(high for _, high in spans.values())
     by_clock = _per_second(requests, runs, dict.fromkeys(spans, 0))
     has_day = max(high - low for low, high in spans.values()) >= DAY
@@ -306,7 +306,7 @@ def _sessions(requests: Records) -> Sessions:
         SELECT arrival_us - lag(arrival_us) OVER turns AS gap,
           arrival_us - lag(arrival_us + latency_us) OVER turns AS think
         FROM {ROWS} WHERE session_id IS NOT NULL
-        WINDOW turns AS (PARTITION BY trace, workload, segment, session_id ORDER BY turn, arrival_us, request_id)
+        WINDOW turns AS (PARTITION BY {run}, session_id ORDER BY turn, arrival_us, request_id)
     """
     return Sessions(
         sessions=distribution.count,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow as pa
 
+RE_TIMING = ("scale", "rebase", "shift", "repeat")  # steps that move arrivals
 ROWS = "rows"  # what SQL on a table calls it
 
 
@@ -66,6 +67,11 @@ class Source:
         """The date and time that arrivals count from; None if it is not known, or the workloads differ."""
         found = {each.properties.get("epoch") for each in self.workloads}
         return found.pop() if len(found) == 1 else None
+
+    @property
+    def run(self) -> tuple[str, ...]:
+        """The columns that tell runs apart: rows of one run share a clock and a cache."""
+        return ("trace", "workload", "segment")
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -257,9 +263,15 @@ class Records:
         }
 
     @property
+    def epoch(self) -> str | None:
+        """The date and time that arrivals count from; None if it is not known, or if a step moved them."""
+        is_moved = any(step.partition("(")[0] in RE_TIMING for step in self.steps)
+        return None if is_moved else self.source.epoch
+
+    @property
     def chain(self) -> str:
         """What was opened, and what was done to it since, as Python."""
-        return ".".join((self.source.chain, *self.steps))
+        return ".".join((self.source.chain, *filter(None, self.steps)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.chain}>"

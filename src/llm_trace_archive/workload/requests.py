@@ -11,10 +11,9 @@ from ..core.errors import BadUse
 from . import series
 from .profile import Profile, measure
 from .records import ROWS, Records, Source, quote_name
-from .shape import Merged, Shaping
+from .shape import Shaping
 from .times import Time
 
-RUN = ("trace", "workload", "segment")  # rows of one have a clock and a cache of their own
 ROWS_AT_ONCE = 1 << 14
 
 
@@ -40,8 +39,7 @@ class Requests(Shaping):
 
         by  columns such as "model" whose values have caches of their own, besides each segment
         """
-        own = ["segment"] if isinstance(self.source, Merged) or len(self.source.workloads) == 1 else list(RUN)
-        split = [*own, *([by] if isinstance(by, str) else by)]
+        split = [*self.source.run, *([by] if isinstance(by, str) else by)]
         columns = columns_for(question.get("count", "blocks"), split)
         if unknown := [each for each in columns if each not in self.schema.names]:
             raise BadUse(

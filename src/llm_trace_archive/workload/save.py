@@ -26,7 +26,7 @@ from ..core.table import UNREADABLE, Table
 from .notes import notes
 from .origin import Origin
 from .records import quote
-from .shape import RE_TIMING, Merged, Shaping, warn
+from .shape import Merged, Shaping, collect_warnings, warn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,13 +85,12 @@ def save(requests: Shaping, path: Path) -> None:
 def _facts(requests: Shaping) -> dict[str, str]:
     """Return what the file says of itself."""
     origins = requests.source.origins
-    is_moved = any(step.split("(")[0] in RE_TIMING for step in requests.steps)
     said = {
         "schema_version": str(requests.source.archive.canonical["version"]),
         "licence": "; ".join(dict.fromkeys(each.licence for each in origins)),
         "citation": "\n".join(dict.fromkeys(each.citation for each in origins)),
         "arrivals": "; ".join(dict.fromkeys(each.arrivals for each in origins)),
-        "epoch": "" if is_moved else requests.source.epoch or "",
+        "epoch": requests.epoch or "",
         KEY: json.dumps(
             {
                 "chain": requests.chain,
@@ -184,10 +183,10 @@ def _check_bytes(saved: Saved, rebuild: Callable[[str], Shaping]) -> Iterator[Re
     here = {each: importlib.metadata.version(each) for each in said}
     if said != here:
         text = ", ".join(f"{each} {version}" for each, version in said.items())
-        yield Result("provenance", "versions that can rebuild it", text, 0,
-                     ", ".join(f"{each} {version}" for each, version in here.items()), str(saved.path))  # fmt: skip
+        found = ", ".join(f"{each} {version}" for each, version in here.items())
+        yield Result("provenance", "versions that can rebuild it", text, 0, found, str(saved.path))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, collect_warnings():
         again = Path(folder) / "again.parquet"
         save(replay(saved.chain, rebuild), again)
         digests = hash_file(again)[0], hash_file(saved.path)[0]

@@ -7,12 +7,13 @@ request arrives, whether there are sessions) is read when it is called, so that 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import duckdb
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 LARGEST_FAMILY = 0.25  # of the share that stays; a sample depends on a family that is larger
 NEARLY_EMPTY = 0.2  # of the rate of the whole
-RE_TIMING = ("scale", "rebase", "shift", "repeat")
 
 
 class ShapeWarning(UserWarning):
@@ -65,6 +65,11 @@ class Merged(Source):
     def epoch(self) -> str | None:
         """None: merged clocks have no common date."""
         return None
+
+    @property
+    def run(self) -> tuple[str, ...]:
+        """The segment alone: all workloads share a clock and a cache."""
+        return ("segment",)
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -148,7 +153,7 @@ class Shaping(Records):
                 ") ORDER BY request_id"
             )
         shaped = self.derive(sql, step)
-        counts = self._read(f"SELECT segment, count(*) FROM {ROWS} WHERE {inside} GROUP BY segment")
+        counts = self.fetch(f"SELECT segment, count(*) FROM {ROWS} WHERE {inside} GROUP BY segment")
         if not counts or not shaped._count("*"):
             raise BadUse(step, "holds no request", arrivals=_shown(spans))
         self._warn_of_sessions(step, sessions, inside, begins, f"arrival_us < {_by_segment(low)}")
@@ -163,7 +168,7 @@ class Shaping(Records):
         self.require_one_table(step)
         if requests < 1:
             raise BadUse(step, "must be at least 1")
-        found = self._read(f"SELECT request_id FROM {ROWS} ORDER BY request_id LIMIT 1 OFFSET {int(requests) - 1}")
+        found = self.fetch(f"SELECT request_id FROM {ROWS} ORDER BY request_id LIMIT 1 OFFSET {int(requests) - 1}")
         if not found:
             return self.derive(f"SELECT * FROM {ROWS}", step)
         return self.derive(f"SELECT * FROM {ROWS} WHERE request_id <= {found[0][0]}", step)
@@ -229,26 +234,23 @@ class Shaping(Records):
         if share == 1:
             return self.derive(f"SELECT * FROM {ROWS}", step)
         order = "first" if by == "request" else "size DESC, first"
+        groups = f"SELECT {key} AS key, {size} AS size, min(request_id) AS first FROM {ROWS} GROUP BY ALL"
+        if by == "request":
+            groups = f"SELECT request_id AS key, request_id AS first FROM {ROWS}"
         # One of every 1 / share groups in a row stays; of a share above 1/2, one of 1 / (1 - share) goes.
-        part, drawn = (share, "draw = 1") if share <= 0.5 else (1 - share, "draw > 1")
+        part, chosen = (share, "IN") if share <= 0.5 else (1 - share, "NOT IN")
         sql = f"""
-            SELECT * FROM {ROWS} WHERE {key} IN (
-                SELECT key FROM (
-                    SELECT key, row_number() OVER (
-                        PARTITION BY floor(place * {part!r}::DOUBLE) ORDER BY md5({quote(f"{seed}:")} || first), first
-                    ) AS draw FROM (
-                        SELECT key, first, row_number() OVER (ORDER BY {order}) - 1 AS place FROM (
-                            SELECT {key} AS key, {size} AS size, min(request_id) AS first FROM {ROWS} GROUP BY ALL
-                        )
-                    )
-                ) WHERE {drawn}
+            SELECT * FROM {ROWS} WHERE {key} {chosen} (
+                SELECT arg_min(key, md5_number({quote(f"{seed}:")} || first)) FROM (
+                    SELECT key, first, row_number() OVER (ORDER BY {order}) - 1 AS place FROM ({groups})
+                ) GROUP BY floor(place * {part!r}::DOUBLE)
             ) ORDER BY request_id
         """
         return self.derive(sql, step)
 
     def families(self, depth: int) -> Family:
         """Return the families of requests that share their first `depth` blocks."""
-        ((count, largest),) = self._read(
+        ((count, largest),) = self.fetch(
             f"SELECT count(*), max(size) / sum(size) FROM (SELECT count(*) AS size FROM {ROWS}"
             f" WHERE hash_ids IS NOT NULL GROUP BY hash_ids[1:{int(depth)}])"
         )
@@ -256,7 +258,7 @@ class Shaping(Records):
 
     def families_for(self, share: float) -> Family:
         """Return the families of the least depth that suits a sample of this share; if none does, the smallest."""
-        ((longest,),) = self._read(f"SELECT max(len(hash_ids)) FROM {ROWS}")
+        ((longest,),) = self.fetch(f"SELECT max(len(hash_ids)) FROM {ROWS}")
         best: Family | None = None
         for depth in DEPTHS:
             found = self.families(depth)
@@ -343,7 +345,7 @@ class Shaping(Records):
             raise BadUse(step, "needs requests that arrive at different times")
         period = span.last - span.first + round((span.last - span.first) / (span.rows - 1))
         copies = -(-length // period)
-        (ids,) = self._read(f"SELECT max(request_id), max(list_max(hash_ids)) FROM {ROWS}")
+        (ids,) = self.fetch(f"SELECT max(request_id), max(list_max(hash_ids)) FROM {ROWS}")
         hashes = f"CASE WHEN copy = 0 THEN hash_ids ELSE {_shifted(f'copy * {(ids[1] or 0) + 1}')} END"
         replaced = {
             "request_id": f"copy * {ids[0] + 1} + request_id",
@@ -381,7 +383,7 @@ class Shaping(Records):
             parts.append(
                 f"SELECT {columns}, {number} AS part FROM (SELECT * REPLACE ({_columns(replaced)}) FROM ({table.sql}))"
             )
-            ((largest,),) = table._read(f"SELECT max(list_max(hash_ids)) FROM {ROWS}")
+            ((largest,),) = table.fetch(f"SELECT max(list_max(hash_ids)) FROM {ROWS}")
             offset += 0 if largest is None else largest + 1
         workloads = {str(workload): workload for table in tables for workload in table.source.workloads}
         every = f"SELECT * FROM ({' UNION ALL '.join(parts)})"
@@ -392,12 +394,9 @@ class Shaping(Records):
 
     # -- what a step asks ----------------------------------------------------------------------------------------------
 
-    def _read(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.select(sql).fetchall()
-
     def _count(self, column: str) -> int:
         """Return how many requests have a value in a column."""
-        return int(self._read(f"SELECT count({column}) FROM {ROWS}")[0][0])
+        return int(self.fetch(f"SELECT count({column}) FROM {ROWS}")[0][0])
 
     def require_one_table(self, step: str) -> None:
         """Raise BadUse for several workloads that are not merged."""
@@ -421,7 +420,7 @@ class Shaping(Records):
 
     @cached_property
     def _span_of_segments(self) -> dict[int, Span]:
-        rows = self._read(
+        rows = self.fetch(
             f"SELECT segment, count(arrival_us), min(arrival_us), max(arrival_us) FROM {ROWS}"
             " WHERE arrival_us IS NOT NULL GROUP BY segment ORDER BY segment"
         )
@@ -439,8 +438,7 @@ class Shaping(Records):
 
     def _moment(self, time: Time, span: Span, step: str) -> int:
         """Return a time given since the first arrival, or as a date, in microseconds of the arrivals."""
-        is_moved = any(each.split("(")[0] in RE_TIMING for each in self.steps)
-        date = since_epoch(time, None if is_moved else self.source.epoch, step)
+        date = since_epoch(time, self.epoch, step)
         return span.first + microseconds(time, step) if date is None else date
 
     def _replace(self, columns: Mapping[str, str], step: str) -> Self:
@@ -448,7 +446,7 @@ class Shaping(Records):
 
     def _warn_of_sessions(self, step: str, sessions: str, inside: str, begins: str, early: str) -> None:
         """Say how many requests of sessions in a window lie outside it."""
-        ((after, others, before, later),) = self._read(
+        ((after, others, before, later),) = self.fetch(
             f"""
             SELECT sum(late) FILTER (begins), sum(within) FILTER (NOT begins), sum(early) FILTER (within > 0),
                 sum(late) FILTER (within > 0)
@@ -483,7 +481,7 @@ class Shaping(Records):
             warn(step, f"has {rate:.3g} requests/s{where}, where the whole has {whole:.3g}: nearly empty")
         if rows > 1:
             middle = max(low, span.first) + length // 2
-            ((half,),) = self._read(
+            ((half,),) = self.fetch(
                 f"SELECT count(*) FROM {ROWS} WHERE segment = {segment} AND {inside} AND arrival_us < {middle}"
             )
             ends = 2e6 * half / length, 2e6 * (rows - half) / length
@@ -523,6 +521,20 @@ def _shown(spans: Mapping[int, Span]) -> str:
         + (f" in segment {segment}" if len(spans) > 1 else "")
         for segment, span in spans.items()
     )
+
+
+@contextlib.contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """Yield a list that has the warnings of shaping after the block; others are shown as they come."""
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ShapeWarning)
+        yield found
+    for each in caught:
+        if issubclass(each.category, ShapeWarning):
+            found.append(str(each.message))
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def warn(step: str, message: str) -> None:
