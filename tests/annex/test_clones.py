@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from llm_trace_archive.annex.get import get
@@ -123,6 +125,44 @@ def test_a_bare_repository_hands_the_records_on(ready: Path, tmp_path: Path) -> 
     assert names_here(second.root) == {"one", "two"}
     refused = run_here("setup", cwd=tmp_path / "bare")
     assert refused.returncode == 2 and "not inside an archive" in refused.stderr
+
+
+def _adjust(clone: Path) -> None:
+    setup(Archive(clone))
+    git("annex", "adjust", "--quiet", "--unlock", cwd=clone)
+
+
+def _unlock_and_drop(clone: Path) -> None:
+    get(Archive(clone), Archive(clone).select())
+    git("annex", "unlock", "--quiet", "data", cwd=clone)
+    git("annex", "drop", "--quiet", "data", cwd=clone)
+
+
+def _without_symlinks(clone: Path) -> None:
+    git("config", "core.symlinks", "false", cwd=clone)
+    shutil.rmtree(clone / "data")
+    git("checkout", "--", "data", cwd=clone)
+
+
+@pytest.mark.parametrize("prepare", [_adjust, _unlock_and_drop, _without_symlinks])
+def test_a_pointer_of_git_annex_is_no_content(clone: Path, prepare: Callable[[Path], None]) -> None:
+    prepare(clone)
+    paths = [clone / "data/demo" / f"{name}.parquet" for name in EVERY]
+    assert all(path.is_file() and not path.is_symlink() and path.stat().st_size < 300 for path in paths)
+    setup(Archive(clone))
+    assert names_here(clone) == set() and not (clone / ".huggingface.yaml").exists()
+    assert "4 of 4 are not here" in run_here("list", cwd=clone).stdout
+    assert run_here("validate", "demo/one", cwd=clone).returncode == 1
+    restored = run_here("restore", "demo/one", "-o", clone.parent / "one.csv", cwd=clone)
+    assert restored.returncode == 2 and "its content is missing" in restored.stderr
+    done = run_here("get", "demo/one", "demo/two", cwd=clone)
+    assert (done.returncode, done.stdout) == (0, "2 workloads are here\n"), done.stderr
+    assert names_here(clone) == {"one", "two"} and pq.read_metadata(clone / "data/demo/one.parquet").num_rows == 3
+    assert "split: one" in (clone / ".huggingface.yaml").read_text()
+    assert run_here("validate", "demo/one", cwd=clone).returncode == 0
+    assert run_here("restore", "demo/one", "-o", clone.parent / "one.csv", cwd=clone).returncode == 0
+    git("annex", "drop", "--quiet", "data", cwd=clone)
+    assert names_here(clone) == set()
 
 
 @pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")

@@ -10,7 +10,8 @@ import pytest
 from llm_trace_archive.annex.get import get
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse, Problem
-from support.programs import run
+from support.programs import git, run
+from support.small_archive import names_here
 
 
 def test_get_reports_what_is_not_available_why_and_what_to_do_next(ready: Path, unreachable: Path) -> None:
@@ -51,3 +52,15 @@ def test_a_workload_without_a_link_is_refused(clone: Path) -> None:
     archive = Archive(clone)
     with pytest.raises(BadUse, match=r"the link to the content is missing(.|\n)*git checkout -- data/demo/one.parquet"):
         get(archive, archive.select(["demo/one"]))
+
+
+def test_a_pointer_that_covers_content_is_reported_with_the_command_that_helps(ready: Path) -> None:
+    archive, path = Archive(ready), "data/demo/one.parquet"
+    git("annex", "adjust", "--quiet", "--unlock", cwd=ready)
+    get(archive, archive.select(["demo/one"]))
+    (ready / path).unlink()
+    (ready / path).write_text(git("show", f":{path}", cwd=ready))
+    with pytest.raises(Problem, match=f"git-annex has the content, which git checkout -- {path}"):
+        get(archive, archive.select(["demo/one"]))
+    git("checkout", "--", path, cwd=ready)
+    assert names_here(ready) == {"one"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +19,8 @@ from llm_trace_archive.annex.setup import REMOTE, REMOTE_UUID, setup
 from llm_trace_archive.core import links
 from llm_trace_archive.core.archive import Archive
 from support.programs import git, run
+from support.servers import HTML, plain, site
+from support.small_archive import names_here
 
 PROGRAM = "git-annex-remote-llm-traces"
 
@@ -48,6 +52,48 @@ def test_a_build_that_differs_from_the_lock_is_refused(clone: Path) -> None:
     assert f"demo/one: the built file differs from datapackage.json | expected: {wrong}" in ran.stderr
     assert not path.exists()
     assert not [each for each in (clone / ".git" / "annex" / "tmp").glob("*") if each.is_file()]
+
+
+def _flip_a_byte(mirror: Path) -> str:
+    path = mirror / "demo" / "one.csv"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    return "same size, other content"
+
+
+def _forget_the_recipe(mirror: Path) -> str:
+    recipe = mirror.parent / "ready" / "recipes" / "demo.toml"
+    recipe.write_text(recipe.read_text().replace('in = "s"', 'in = "ms"'))
+    return "no build is sure to give the bytes of datapackage.json again"
+
+
+@pytest.mark.parametrize("spoil", [_flip_a_byte, _forget_the_recipe])
+def test_the_only_copy_is_not_dropped_if_a_source_can_not_give_it_back(
+    ready: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], str]
+) -> None:
+    path = ready / "data/demo/one.parquet"
+    git("annex", "get", "--quiet", path, cwd=ready)
+    mirror = Path(shutil.copytree(home / "mirror", tmp_path / "mirror"))
+    monkeypatch.setenv("LLM_TRACES_MIRROR", str(mirror))
+    before = git("annex", "checkpresentkey", path.resolve().name, REMOTE, cwd=ready)
+    assert before == ""
+    why = spoil(mirror)
+    for command in (["annex", "drop", path], ["annex", "checkpresentkey", path.resolve().name, REMOTE]):
+        ran = run("git", *command, cwd=ready, good=False)
+        assert ran.returncode == (1 if "drop" in command else 100), "it is unknown whether it can be built"
+        assert why in ran.stdout + ran.stderr
+    assert names_here(ready) == {"one"}
+
+
+def test_the_only_copy_is_not_dropped_for_a_web_page(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("annex", "get", "--quiet", "data/demo/one.parquet", cwd=ready)
+    with site() as served:
+        served.scripts["/demo/one.csv"] = plain(HTML)
+        monkeypatch.setenv("LLM_TRACES_MIRROR", served.url)
+        ran = run("git", "annex", "drop", "data/demo/one.parquet", cwd=ready, good=False)
+    assert ran.returncode and "but 65 bytes" in ran.stdout + ran.stderr
+    assert names_here(ready) == {"one"}
 
 
 def test_run_by_hand_it_names_the_program_that_runs_it() -> None:

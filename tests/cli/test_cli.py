@@ -12,6 +12,7 @@ import typer.main
 
 from llm_trace_archive.cli.main import app
 from llm_trace_archive.core.archive import Archive
+from support.command import run_here
 from support.programs import BIN, ROOT, Samples, git, llm_traces
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -38,7 +39,7 @@ def test_the_reference_is_generated(tmp_path: Path) -> None:
 
 
 def test_outside_an_archive(tmp_path: Path) -> None:
-    done = llm_traces("list", cwd=tmp_path)
+    done = llm_traces("setup", cwd=tmp_path)
     assert done.returncode == 2
     assert "not inside an archive" in done.stderr and "--archive DIR" in done.stderr
 
@@ -65,7 +66,7 @@ def test_wrong_use_exits_with_2(samples: Samples, command: list[str], said: str)
 
 
 def test_list_shows_rows_period_capabilities_licence_and_presence(samples: Samples, tmp_path: Path) -> None:
-    lines = llm_traces("list", cwd=samples.root).stdout.splitlines()
+    lines = run_here("list", "--wide", cwd=samples.root).stdout.splitlines()
     assert lines[0].split() == ["trace/workload", "rows", "period", "capabilities", "licence", "content"]
     third = next(line for line in lines if line.startswith("burstgpt/3"))
     for part in ("400", "days", "arrivals, sessions, latencies, failures", "CC-BY-4.0", "here"):
@@ -77,7 +78,7 @@ def test_list_shows_rows_period_capabilities_licence_and_presence(samples: Sampl
 
 def test_info_shows_all_of_a_trace(archive: Archive) -> None:
     for trace in archive.recipes:
-        output = llm_traces("info", trace, cwd=ROOT).stdout
+        output = run_here("info", trace, cwd=ROOT).stdout
         flat = " ".join(output.split())
         recipe = archive.recipe(trace)
         for part in (recipe.title, recipe.cite, recipe.licence["spdx"], recipe.homepage):
@@ -97,7 +98,7 @@ def test_restore_writes_the_upstream_file(samples: Samples, tmp_path: Path) -> N
     for workload in archive.select():
         output = tmp_path / str(workload).replace("/", "-")
         output.mkdir()
-        done = llm_traces("restore", str(workload), "-o", output, cwd=samples.root)
+        done = run_here("restore", str(workload), "-o", output, cwd=samples.root)
         if not workload.restores:
             assert done.returncode == 2 and "restores = false" in done.stderr
             continue

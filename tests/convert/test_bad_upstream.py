@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,13 @@ CASES: dict[str, tuple[str, str | bytes]] = {
     "not-utf-8": ("mooncake/conversation", "\udcff\udcfe\n"),
     "row-not-utf-8": ("azure-2023/code", AZURE + AZURE_ROW + AZURE_ROW.replace("4808", "\udcff")),
     "empty-lines-only": ("azure-2023/code", "\n\n"),
+    "header-too-long": ("azure-2023/code", "x" * 200_000 + AZURE + AZURE_ROW),
+    "carriage-returns-only": ("azure-2023/code", (AZURE + AZURE_ROW).replace("\r\n", "\r")),
+    "newline-in-the-header": ("azure-2023/code", AZURE.replace("ContextTokens", '"Context\nTokens"') + AZURE_ROW),
+    "terminal-codes": ("azure-2023/code", AZURE.replace("ContextTokens", "\x1b[2JTokens") + AZURE_ROW),
+    "json-nested-first": ("mooncake/conversation", MOONCAKE_ROW.replace("600", "[" * 5000 + "]" * 5000)),
+    "json-nested-later": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("600", '{"a":' * 5000)),
+    "json-half-a-character": ("mooncake/conversation", MOONCAKE_ROW.replace("timestamp", "\\ud800")),
     "gzip-truncated": ("azure-lmm-2025/multimodal", gzip.compress(LMM, mtime=0)[:-20]),
     "gzip-text-for-a-number": ("azure-lmm-2025/multimodal", gzip.compress(LMM, mtime=0)),
     "too-many-lines-in-another-spelling": (
@@ -171,3 +179,20 @@ def test_tokens_with_a_decimal_point_are_integers_and_are_restored(one_recipe: A
     sources = pinned(one_recipe, "burstgpt/2", text.encode())
     built = build(one_recipe, *one_recipe.select(["burstgpt/2"]), sources)
     assert (built.facts["input_tokens"], built.facts["failures"]) == (1, 1)
+
+
+@pytest.mark.parametrize("one_recipe", ["burstgpt"], indirect=True)
+def test_the_smallest_number_of_a_type_fits_it_and_one_larger_than_the_largest_does_not(one_recipe: Archive) -> None:
+    path = one_recipe.root / "recipes/burstgpt.toml"
+    own = 'from = "Total tokens", type = "int32", min = -2147483648, title = "T", meaning = "T."'
+    text, found = re.subn(r"\[columns\]\n", f"[columns]\ntotal = {{ {own} }}\n", path.read_text(), count=1)
+    assert found
+    path.write_text(re.sub(r"(?m)^total_tokens = .*\n", "", text))
+    row = "5,GPT-4,1,2,-2147483648,API log\n"
+    sources = pinned(one_recipe, "burstgpt/1", (BURST + row).encode())
+    assert build(one_recipe, *one_recipe.select(["burstgpt/1"]), sources).facts["rows"] == 1
+    content = BURST + row + row.replace("-", "", 2).replace("GPT4", "GPT-4")
+    sources = pinned(one_recipe, "burstgpt/1", content.encode())
+    with pytest.raises(Problem) as caught:
+        build(one_recipe, *one_recipe.select(["burstgpt/1"]), sources)
+    assert "line 3, column 'Total tokens'\n  expected  from -2,147,483,648 to 2,147,483,647" in str(caught.value)

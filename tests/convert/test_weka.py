@@ -350,7 +350,7 @@ def test_a_recipe_names_either_its_files_or_their_list(empty_archive: Archive) -
         empty_archive.__dict__.pop("recipes", None)
     path.write_text(text)
     (empty_archive.root / f"recipes/{NAME}.tsv").unlink()
-    with pytest.raises(BadUse, match=f"recipes/{NAME}.tsv: the list of files can't be read"):
+    with pytest.raises(BadUse, match=f"recipes/{NAME}.tsv: is missing"):
         empty_archive.recipe(NAME)
 
 

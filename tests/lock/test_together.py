@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from llm_trace_archive.core.archive import LOCK
+from llm_trace_archive.core.archive import LOCK, Archive
+from llm_trace_archive.lock.build import build
+from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.cache import Cache
+from llm_trace_archive.upstream.sources import Sources
 from support import servers
+from support.chance import FACTOR
 from support.programs import BIN, git, llm_traces
 from support.small_archive import are_right, leftovers, publish
 
@@ -34,6 +40,53 @@ def start(*arguments: str, cwd: Path, cache: Path) -> subprocess.Popen[str]:
         cwd=cwd, env=os.environ | {"LLM_TRACES_CACHE": str(cache)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
+
+
+RACE = """
+import sys
+from pathlib import Path
+from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.lock.build import build
+from llm_trace_archive.lock.describe import describe
+from llm_trace_archive.upstream.sources import Sources
+root, mirror, cache, rounds, *names = sys.argv[1:]
+for _ in range(int(rounds)):
+    archive = Archive(Path(root))
+    describe(archive, [build(archive, each, Sources(Path(cache), mirror)) for each in archive.select(names)])
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("is_git", [True, False], ids=["in a clone", "in a plain folder"])
+def test_builds_race_with_caches_of_their_own(tmp_path: Path, is_git: bool) -> None:
+    """Users of one clone: some build the same workload, some another, and each writes the lock."""
+    archive, _ = publish(tmp_path / "home", "http://127.0.0.1:9", WORKLOADS)
+    if not is_git:
+        shutil.rmtree(archive.root / ".git")
+    (archive.root / LOCK).unlink()
+    mirror, rounds = tmp_path / "home" / "mirror", str(3 * FACTOR)
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, archive.root, mirror, tmp_path / user, rounds, name],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) for user, name in zip("abc", ("demo/few", "demo/few", "demo/again"), strict=True)
+    ]  # fmt: skip
+    output = [process.communicate()[0] for process in running]
+    assert not any(output) and not any(process.returncode for process in running), output
+    assert set(Archive(archive.root).locked) == {"demo/few", "demo/again"}
+    assert are_right(archive.root)
+    assert not [path for path in (archive.root / "data").rglob(".*") if path.is_file()]
+
+
+def test_a_build_keeps_what_another_one_locked_meanwhile(tmp_path: Path) -> None:
+    archive, _ = publish(tmp_path / "home", "http://127.0.0.1:9", WORKLOADS)
+    (archive.root / LOCK).unlink()
+    users = Archive(archive.root), Archive(archive.root)
+    assert [user.locked for user in users] == [{}, {}], "both read it before either built"
+    for user, name in zip(users, ("demo/few", "demo/again"), strict=True):
+        sources = Sources(tmp_path / name, str(tmp_path / "home/mirror"))
+        describe(user, [build(user, *user.select([name]), sources)])
+    assert set(Archive(archive.root).locked) == {"demo/few", "demo/again"}
 
 
 @pytest.mark.parametrize("clones", [1, 2], ids=["in one clone", "in two clones with one cache"])

@@ -18,7 +18,8 @@ from llm_trace_archive.cli.main import main
 def run_here(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `llm-traces` with these arguments, and return its exit code, output and errors."""
     command = ["llm-traces", *map(str, arguments)]
-    out, err, code = io.StringIO(), io.StringIO(), 0
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    code = 0
     before, on_interrupt = dict(os.environ), signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.chdir(cwd)
@@ -33,4 +34,8 @@ def run_here(*arguments: str | Path, cwd: Path, **environment: str) -> subproces
             signal.signal(signal.SIGINT, on_interrupt)
             os.environ.clear()
             os.environ |= before
-    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+    texts = []
+    for stream in (out, err):
+        stream.seek(0)
+        texts.append(stream.read())
+    return subprocess.CompletedProcess(command, code, *texts)

@@ -195,10 +195,13 @@ def test_bibtex_escapes_what_tex_reads(samples: Samples) -> None:
 
 def test_the_traces_print_as_the_command_prints_them(samples: Samples) -> None:
     traces = lta.traces()
-    assert run_here("list", cwd=samples.root).stdout.startswith(str(traces) + "\n")
+    assert run_here("list", "--wide", cwd=samples.root).stdout.startswith(str(traces) + "\n")
     assert traces.arrow().num_rows == len(traces.polars()) == len(traces.pandas()) == len(traces)
     assert traces.arrow().schema.field("rows").type == pa.int64()
-    assert {each.name for each in traces if each.same_requests_as} == {"mooncake/arxiv", "marconi-kavier/all"}
+    assert {str(each.workload) for each in traces if each.workload.same_requests_as} == {
+        "mooncake/arxiv",
+        "marconi-kavier/all",
+    }
 
 
 def test_the_archive_of_the_environment_comes_first(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..core.archive import LOCK, Archive
@@ -14,7 +14,7 @@ from ..core.links import workloads_by_key
 from ..core.recipe import Workload
 from ..core.settings import is_offline
 from ..lock import card
-from .messages import from_lines
+from .messages import from_lines, relay
 from .setup import setup
 
 # git-annex must not request the URLs of releases either.
@@ -25,8 +25,10 @@ NO_URLS = {
 }
 
 
-def get(archive: Archive, workloads: Iterable[Workload]) -> None:
+def get(archive: Archive, workloads: Iterable[Workload], on_wait: Callable[[str], None] = lambda line: None) -> None:
     """Run `setup`, then `datalad get` for workloads whose content is absent.
+
+    on_wait  called with lines that say what is waited for, and why, in another thread
 
     Raises Problem that names the workloads that are still absent, with the reasons that git-annex, DataLad or the
     special remote gave; BadUse for a workload that is neither locked nor pinned, and as `setup` does.
@@ -45,7 +47,7 @@ def get(archive: Archive, workloads: Iterable[Workload]) -> None:
         )
     if absent:
         setup(archive)
-        reasons = _datalad_get(archive.root, [each.path for each in absent])
+        reasons = _datalad_get(archive.root, [each.path for each in absent], on_wait)
         card.refresh(archive)
         if failed := [str(each) for each in absent if not archive.is_present(each)]:
             raise Problem(
@@ -63,15 +65,18 @@ def get(archive: Archive, workloads: Iterable[Workload]) -> None:
         )
 
 
-def _datalad_get(root: Path, paths: list[str]) -> list[str]:
+def _datalad_get(root: Path, paths: list[str], on_wait: Callable[[str], None]) -> list[str]:
     """Run `datalad get` and return the reasons of failures, a line each."""
-    environment = NO_URLS if is_offline() else None
     options = ("-c", "datalad.annex.retry=1", "-f", "json")
-    ran = Git(root).datalad(*options, "get", "--", *paths, environment=environment)
+    with relay(on_wait) as environment:
+        environment |= NO_URLS if is_offline() else {}
+        ran = Git(root).datalad(*options, "get", "--", *paths, environment=environment)
     results = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
     messages = [
         str(each.get("error_message") or each.get("message") or "DataLad gave no reason")
         for each in results
         if each["status"] not in ("ok", "notneeded")
     ]
+    if not messages and not ran.returncode:
+        messages = [f"git-annex has the content, which git checkout -- {' '.join(paths)} puts in place of a pointer"]
     return from_lines(messages or [f"datalad get ended with exit code {ran.returncode}"])

@@ -1,12 +1,18 @@
-"""A `Problem` on its way through git-annex and DataLad, which both print one line per error."""
+"""What the special remote has to say, on its way through git-annex and DataLad.
+
+Both print one line per error. DataLad prints nothing else that the special remote says, so `relay` bypasses it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import tempfile
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from ..core.errors import Problem, Unavailable
 from ..core.files import locked, replace_text
@@ -14,6 +20,7 @@ from ..core.settings import cache_folder
 
 SEPARATOR = " | "
 SAME_REASONS = ", for the same reasons"
+PIPE = "LLM_TRACES_PIPE"  # the environment variable that names the pipe of `relay`
 RECENT = 60  # seconds within which git-annex asks for the next file
 
 
@@ -52,3 +59,35 @@ def shorten(problem: Unavailable) -> Unavailable:
             else:
                 replace_text(path, printed + line)
     return Unavailable(problem.subject, problem.message + SAME_REASONS) if line in printed else problem
+
+
+@contextlib.contextmanager
+def relay(on_line: Callable[[str], None]) -> Iterator[dict[str, str]]:
+    """Yield environment variables for DataLad, with which lines of `send_line` reach `on_line`, in a thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lines"
+        os.mkfifo(path, 0o600)
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CLOEXEC), "r+b", buffering=0) as pipe:
+
+            def read() -> None:
+                for line in iter(pipe.readline, b"\n"):
+                    on_line(line.decode(errors="replace").rstrip("\n"))
+
+            reader = threading.Thread(target=read, daemon=True)
+            reader.start()
+            try:
+                yield {PIPE: str(path)}
+            finally:
+                pipe.write(b"\n")
+                reader.join()
+
+
+def send_line(line: str) -> None:
+    """Send a line to the process whose `relay` runs DataLad, if there is one."""
+    if path := os.environ.get(PIPE):
+        with contextlib.suppress(OSError):  # it has ended
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(pipe, f"{line}\n".encode())
+            finally:
+                os.close(pipe)

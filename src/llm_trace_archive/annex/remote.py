@@ -11,15 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annexremote import RemoteError, SpecialRemote
+from annexremote import ProtocolError, RemoteError, SpecialRemote
 
 from ..core import links
 from ..core.archive import LOCK, Archive
 from ..core.errors import BadUse, Problem, Unavailable
+from ..core.extras import DISTRIBUTION
 from ..core.recipe import Workload
 from ..core.settings import cache_folder
 from ..lock import card
-from .messages import shorten, to_line
+from .messages import send_line, shorten, to_line
 from .setup import REMOTE
 
 if TYPE_CHECKING:
@@ -82,7 +83,32 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
 
     def checkpresent(self, key: str) -> bool:
         with _as_remote_error(key):
-            return key in self.keys and self._probe.is_obtainable(self.workload(key))
+            if key not in self.keys:
+                return False
+            workload = self.workload(key)
+            try:
+                self._require_same_build(workload)
+                return self._probe.is_obtainable(workload)
+            except Problem as problem:
+                self._print(to_line(problem))  # git-annex drop doesn't print why a remote gives no answer
+                raise
+
+    def _require_same_build(self, workload: Workload) -> None:
+        """Raise Problem if a build from this recipe with these packages may have other bytes than the lock's."""
+        from ..lock.build import package_versions
+
+        if locked := self.archive.locked.get(str(workload)):
+            was = {"recipe": locked["provenance"]["recipeDigest"], **locked["provenance"]["tools"]}
+            now = {"recipe": workload.digest, **package_versions(workload)}
+            if changed := [name for name in now if was.get(name) != now[name]]:
+                raise Problem(
+                    str(workload),
+                    f"no build is sure to give the bytes of {LOCK} again",
+                    expected=", ".join(f"{name} {was.get(name)}" for name in changed),
+                    got=", ".join(f"{name} {now[name]}" for name in changed),
+                    kept="the content that is here",
+                    next=f"pip install '{DISTRIBUTION}[build]', and check out a commit whose lock and recipes agree",
+                )
 
     def whereis(self, key: str) -> str:
         with contextlib.suppress(Problem):
@@ -116,13 +142,18 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
         from ..lock.build import build_file
 
         workload = self.workload(key)
-        sources = replace(self._sources, on_progress=self._progress(workload))
+        sources = replace(self._sources, on_progress=self._progress(workload), on_wait=self._print)
         try:
             # The target must appear complete: git-annex hashes it while it grows, and misses bytes rewritten later.
             build_file(self.archive, workload, target, sources, lambda built: self._agree_with_lock(key, built))
         except Unavailable as problem:
             raise shorten(problem) from None
         card.refresh(self.archive, [self.archive.select([name])[0].path for name in self.keys[key]])
+
+    def _print(self, line: str) -> None:
+        send_line(line)
+        with contextlib.suppress(ProtocolError):  # an old git-annex can't print it
+            self.annex.info(line)
 
     def _agree_with_lock(self, key: str, built: Built) -> None:
         """Raise Problem if a locked workload has another hash. One that is not locked needs only the build's checks."""

@@ -34,14 +34,14 @@ def check_keys(archive: Archive, workload: Workload, table_schema: Mapping[str, 
             yield Result("keys", name, 0, 0, "no such resource", source, names[0])
         elif not resource:
             yield _result(name, table, names, find_unmatched(table, names, table, columns), source)
-        elif (path := archive.root / paths[resource]).exists():
-            with Table(path) as other:
+        elif archive.has_content(paths[resource]):
+            with Table(archive.root / paths[resource]) as other:
                 yield _result(name, table, names, find_unmatched(table, names, other, columns), source)
     for name, reference in workload.expect.get("references", {}).items():
         target, _, column = reference.partition(".")
-        path = archive.root / archive.recipe(workload.trace).workload(target).path
-        if path.exists():
-            with Table(path) as other:
+        other_workload = archive.recipe(workload.trace).workload(target)
+        if archive.is_present(other_workload):
+            with Table(archive.root / other_workload.path) as other:
                 yield _result(
                     f"rows of {name} that refer to no {column} of {workload.trace}/{target}",
                     table,

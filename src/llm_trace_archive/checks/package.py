@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
+from ..core.documents import find_faults
 from ..core.errors import BadUse
 from .result import Result
 
@@ -22,10 +22,15 @@ VALID = "valid"
 
 def check_package(archive: Archive) -> Iterator[Result]:
     """Check everything that is not about one workload's rows. Reads no data."""
-    lock = archive.lock
-    yield _result("a Data Package", VALID, _standard(lock), STANDARD)
-    yield _result("a lock", VALID, _json_schema(archive, "datapackage", lock), "schemas/datapackage.schema.json")
-    yield from _resources(archive)
+    try:
+        lock = archive.lock
+        found = VALID if lock else "missing"
+    except BadUse as problem:
+        lock, found = {}, problem.details.get("found", problem.message).replace("\n", "; ")[:300]
+    yield _result("a lock", VALID, found, "schemas/datapackage.schema.json")
+    if found == VALID:
+        yield _result("a Data Package", VALID, _standard(lock), STANDARD)
+        yield from _resources(archive)
     yield from _schemas(archive)
     yield from _citation(archive, lock)
     licences = {recipe.licence["spdx"]: f"recipes/{name}.toml" for name, recipe in archive.recipes.items()}
@@ -62,21 +67,10 @@ def _resources(archive: Archive) -> Iterator[Result]:
 
 def _schemas(archive: Archive) -> Iterator[Result]:
     from frictionless import Schema
-    from jsonschema import Draft202012Validator, SchemaError
 
-    for path in sorted((archive.root / "schemas").glob("*.json")):
-        try:
-            schema = json.loads(path.read_text(encoding="utf-8"))
-            if path.name.endswith(".schema.json"):
-                Draft202012Validator.check_schema(schema)
-                yield _result(f"schemas/{path.name}", VALID, VALID, str(schema.get("$schema")))
-                continue
-            report = Schema.validate_descriptor(schema)
-            yield _result(
-                f"schemas/{path.name}", VALID, _notes(report), "https://specs.frictionlessdata.io/table-schema/"
-            )
-        except (ValueError, OSError, SchemaError) as error:
-            yield _result(f"schemas/{path.name}", VALID, str(error)[:200], "JSON")
+    for path, workload in {each.schema_path: each for each in archive.select()}.items():
+        found = _notes(Schema.validate_descriptor(archive.schema(workload)))
+        yield _result(path, VALID, found, "https://specs.frictionlessdata.io/table-schema/")
 
 
 def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
@@ -93,24 +87,13 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
         why = error.strerror if isinstance(error, OSError) else str(error)
         yield _result(CITATION, VALID, str(why)[:200], CITATION_STANDARD)
         return
-    yield _result(CITATION, VALID, _json_schema(archive, "citation", cff), CITATION_STANDARD)
+    faults = "; ".join(f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(cff, "citation.schema.json"))
+    yield _result(CITATION, VALID, faults[:300] or VALID, CITATION_STANDARD)
     keys = cff if isinstance(cff, dict) else {}
     yield _result(f"licence of {CITATION}", VALID, _spdx(str(keys.get("license"))), SPDX)
     yield _result(f"version of {CITATION}", __version__, str(keys.get("version")), "the version of llm-trace-archive")
     if lock:
         yield _result(f"version of {LOCK}", __version__, str(lock.get("version")), "the version of llm-trace-archive")
-
-
-def _json_schema(archive: Archive, name: str, value: Any) -> str:
-    from jsonschema import Draft202012Validator
-
-    path = archive.root / "schemas" / f"{name}.schema.json"
-    try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"schemas/{path.name} can't be read: {error}"[:200]
-    errors = Draft202012Validator(schema).iter_errors(value)
-    return "; ".join(f"{error.json_path}: {error.message[:100]}" for error in errors)[:300] or VALID
 
 
 def _spdx(expression: str) -> str:

@@ -13,7 +13,8 @@ from ..columns.arrays import Numbers, lists_with, to_mask
 from ..columns.keys import Hashes, Keys, hash_column, hash_columns, look_up, number_rows, repeated_rows
 from ..core.table import Table
 from .keys import count_rows
-from .result import Result, first_rows
+from .result import Result
+from .rows import first_rows
 
 NO_PARENT = -1
 Broken: TypeAlias = tuple[pa.Array, pa.Array]  # which rows break a relation, and the values to show of them

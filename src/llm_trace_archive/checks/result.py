@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from ..core.table import show
 
 Value = float | int | str
 NOTHING = "no values"
@@ -50,9 +44,3 @@ class Result:
 def plain(value: Value) -> str:
     """Return a value as people read it."""
     return value if isinstance(value, str) else f"{value:,.10g}" if isinstance(value, float) else f"{value:,}"
-
-
-def first_rows(mask: pa.Array, values: pa.Array, start: int, known: tuple[tuple[int, str], ...] = ()) -> Any:
-    """Return `known` and the first rows of a mask with their values, for `Result.rows`; its first row is `start`."""
-    rows = pc.indices_nonzero(pc.fill_null(mask, False)).slice(0, ROWS_SHOWN - len(known)).to_pylist()
-    return (*known, *((start + row, show(values[row])) for row in rows))

@@ -15,7 +15,8 @@ from ..core.errors import Problem
 from ..core.recipe import Workload
 from ..core.schema import arrow_schema
 from ..core.table import Table
-from .result import Result, first_rows
+from .result import Result
+from .rows import first_rows
 
 LARGEST_GROUP = 256 << 20  # bytes; four times what the archive writes
 

@@ -64,10 +64,12 @@ def lock(
     Example: llm-traces lock burstgpt
     """
     from ..annex.lock import lock as commit
+    from ..lock.progress import print_wait
     from ..upstream.sources import Sources
 
     archive = archive_of(context)
-    done = commit(archive, archive.select(names), Sources(cache=cache_folder(), mirror=mirror, offline=offline))
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
+    done = commit(archive, archive.select(names), sources)
     typer.echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are locked and committed")
 
 

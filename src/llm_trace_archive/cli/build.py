@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,7 @@ def build(
             mirror=mirror,
             offline=offline,
             on_progress=progress.bytes,
+            on_wait=progress.waiting,
             accept_unpinned=accept_unpinned,
         )
         results = build_all(archive, workloads, sources, jobs, progress.done)
@@ -133,27 +135,37 @@ def restore(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="TRACE/WORKLOAD")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write, or an existing folder.")
+        str,
+        typer.Option("--output", "-o", metavar="FILE|FOLDER/|-", help="The file or the folder to write; - for stdout."),
     ],
     derived: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Write this file instead, which the upstream derived from the workload."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Restore the upstream file of a workload, byte for byte, and compare it with its pin.
 
     Example: llm-traces restore azure-2023/code -o code.csv
     """
-    from ..convert.restore import restore_to
+    from ..convert.restore import RestoredFile, restore_to, restore_to_stream
+
+    def verdict(file: RestoredFile, digest: str) -> str:
+        inside = file.file.container or (file.file.name if file.compression else "")
+        return f"sha256 {digest}  " + (f"as in {inside}" if inside else "as pinned" if file.pin else "unpinned")
 
     archive = any_archive(context)
     workloads = archive.select([name])
     if len(workloads) != 1:
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
-    for path, each, digest in restore_to(archive, workloads[0], output, derived):
-        inside = each.file.container or (each.file.name if each.compression else "")
-        verdict = f"as in {inside}" if inside else "as pinned" if each.pin else "unpinned"
-        typer.echo(f"{path}  sha256 {digest}  {verdict}")
+    if output == "-":
+        found = restore_to_stream(archive, workloads[0], sys.stdout.buffer, derived)
+        typer.echo(f"{found[0].name}  {verdict(*found)}", err=True)
+        return
+    for path, file, sha256 in restore_to(
+        archive, workloads[0], Path(output), derived, is_folder=output.endswith("/"), force=force
+    ):
+        typer.echo(f"{path}  {verdict(file, sha256)}")
 
 
 @app.command()
@@ -162,11 +174,12 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
 
     Example: llm-traces pin kavier --mirror ~/upstream
     """
+    from ..lock.progress import print_wait
     from ..upstream.renew import renew
     from ..upstream.sources import Sources
 
     archive = archive_of(context)
-    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
+    sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
     found = renew(archive, archive.select(names or ()), sources, typer.echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.is_changed}):
         typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")

@@ -12,17 +12,21 @@ app = typer.Typer()
 
 
 @app.command("list")
-def list_(context: typer.Context, names: Names = None) -> None:
-    """List the workloads: rows, period, capabilities, licence, and whether the content is here.
+def list_(
+    context: typer.Context,
+    names: Names = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Also show periods and capabilities.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """List the workloads: rows, licence, and whether the content is here.
 
-    Example: llm-traces list mooncake azure-2023
+    Example: llm-traces list mooncake azure-2023 --wide
     """
     from ..workload.catalogue import list_traces
 
     listed = list_traces(any_archive(context), names or ())
-    typer.echo(str(listed))
-    absent = sum(not each.is_here for each in listed)
-    if absent:
+    typer.echo(listed.as_json() if as_json else listed.as_text(wide))
+    if (absent := sum(not each.is_here for each in listed)) and not as_json:
         typer.echo(f"\n{absent} of {len(listed)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
 
 

@@ -15,6 +15,7 @@ from ..core.schema import arrow_schema
 from .formats.layout import file_error
 from .read import FileRows
 from .transforms.base import BadValue, Transform
+from .transforms.numbers import first_failure
 from .transforms.select import make_transforms
 
 
@@ -91,17 +92,18 @@ class Canonicaliser:
         return table
 
     def _narrow(self, source: FileRows, offset: int, name: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
-        """Return the values in the column's type. Raises BadUpstream for the first number too large for it."""
+        """Return the values in the column's type. Raises BadUpstream for the first that does not fit it."""
         try:
             return pc.cast(values, kind)
         except pa.ArrowInvalid:
             in_lists = pa.types.is_list(kind)
-            numbers = values.flatten() if in_lists else values
-            limit = 2 ** ((kind.value_type if in_lists else kind).bit_width - 1)
-            index = pc.index(pc.greater_equal(pc.abs(numbers), limit), True).as_py()
-            got = str(numbers[index].as_py())
+            items, item = (values.flatten(), kind.value_type) if in_lists else (values, kind)
+            index = first_failure(items, item)
+            got = str(items[index].as_py())
             index = pc.list_parent_indices(values)[index].as_py() if in_lists else index
-            raise self._error(source, offset + index, name, f"less than {limit:,}", got) from None
+            largest = 2 ** (item.bit_width - 1) - 1
+            expected = f"from {-largest - 1:,} to {largest:,}" if pa.types.is_integer(item) else f"{item}"
+            raise self._error(source, offset + index, name, expected, got) from None
 
     def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadUpstream:
         file, layout = source.file, source.layout

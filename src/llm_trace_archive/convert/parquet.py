@@ -143,10 +143,10 @@ def read_parts(table: Table) -> list[Part]:
         for each in metadata.get("files", ()):
             layout = Layout(**each["layout"]) if "layout" in each else parts[-1].layout
             parts.append(Part(each["name"], each["rows"], layout))
-        if parts:
+        if parts and len({part.name for part in parts}) == len(parts):
             return parts
-        reason = "its metadata names no upstream files"
-    except (OSError, pa.ArrowInvalid, ValueError, TypeError, LookupError) as error:
+        reason = "its metadata names an upstream file twice" if parts else "its metadata names no upstream files"
+    except (OSError, pa.ArrowInvalid, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         reason = str(error)[:200]
     again = f"llm-traces build {table.path.parent.name}/{table.path.stem}"
     raise Problem(table.path.name, "is not a Parquet file of this archive", reason=reason, next=again)

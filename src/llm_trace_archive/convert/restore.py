@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,16 +63,36 @@ def restore_files(workload: Workload, table: Table) -> Iterator[tuple[RestoredFi
     parts = read_parts(table)
     rows = _Rows(table)
     for part in parts:
-        file = workload.upstream(part.name)
-        if file is None:
-            raise Problem(
-                str(workload),
-                f"was built from {part.name}, which recipes/{workload.trace}.toml no longer names",
-                next=f"llm-traces build {workload}",
-            )
-        texts = _field_texts(workload, file, part, rows)
-        restored = RestoredFile(file, part.layout.compression, part.layout.content or file.sha256)
-        yield restored, replace_lines(FORMATS[part.layout.format].write(part.layout, texts), part.layout.odd_lines)
+        restored = _restored(workload, part)
+        yield restored, _write_part(workload, restored.file, part, rows)
+
+
+def _restored(workload: Workload, part: Part) -> RestoredFile:
+    file = workload.upstream(part.name)
+    if file is None:
+        raise Problem(
+            str(workload),
+            f"was built from {part.name}, which recipes/{workload.trace}.toml no longer names",
+            next=f"llm-traces build {workload}",
+        )
+    return RestoredFile(file, part.layout.compression, part.layout.content or file.sha256)
+
+
+def _write_part(
+    workload: Workload,
+    file: UpstreamFile,
+    part: Part,
+    rows: _Rows,
+    keep: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda batch: batch,
+) -> Iterator[bytes]:
+    """Yield a file's bytes. Raises Problem if the table lacks what its own metadata says."""
+    try:
+        texts = _field_texts(workload, file, part, rows, keep)
+        yield from replace_lines(FORMATS[part.layout.format].write(part.layout, texts), part.layout.odd_lines)
+    except (*UNREADABLE, LookupError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        next = f"llm-traces build {workload}"
+        raise Problem(str(workload), "the table is damaged", reason=reason, next=next) from error
 
 
 FILTERS: dict[str, Callable[[pa.RecordBatch], pa.RecordBatch]] = {
@@ -88,10 +113,9 @@ def restore_derived(workload: Workload, table: Table, name: str) -> tuple[Restor
     if part.layout.odd_lines:
         reason = f"{len(part.layout.odd_lines)} lines of {part.name} are kept as they are, and have no place in it"
         raise BadUse(f"{workload}", f"can't give {name}", reason=reason)
-    texts = _field_texts(workload, workload.files[0], part, _Rows(table), FILTERS[derived.filter])
-
     file = UpstreamFile(workload.trace, derived.name, derived.url, derived.sha256, derived.bytes)
-    return RestoredFile(file, "", derived.sha256), FORMATS[part.layout.format].write(part.layout, texts)
+    pieces = _write_part(workload, workload.files[0], part, _Rows(table), FILTERS[derived.filter])
+    return RestoredFile(file, "", derived.sha256), pieces
 
 
 class _Rows:
@@ -159,32 +183,87 @@ def _spell(workload: Workload, file: UpstreamFile, part: Part, batch: pa.RecordB
 
 
 def restore_to(
-    archive: Archive, workload: Workload, output: Path, derived_file: str | None = None
+    archive: Archive,
+    workload: Workload,
+    output: Path,
+    derived_file: str | None = None,
+    *,
+    is_folder: bool = False,
+    force: bool = False,
 ) -> Iterator[tuple[Path, RestoredFile, str]]:
     """Write a workload's upstream files, or a file derived from it; yield (path, what it is, sha256) for each.
 
-    output is the file or a folder; for a workload of several files, the folder. Raises Problem if the content is
-    missing or a hash is not the pin; what was written is then kept under another name, and `output` is untouched.
+    output     the file or the folder; for a workload of several files, the folder
+    is_folder  whether `output` is a folder that may have to be made
+    force      replace files that exist
+
+    Raises Problem if the content is missing or a hash is not the pin; what was written is then kept under another name,
+    and `output` is untouched.
     """
-    if not archive.is_present(workload):
-        raise BadUse(str(workload), "its content is missing", expected=workload.path, next=f"llm-traces get {workload}")
-    table = Table(archive.path(workload))
-    several = len(read_parts(table)) > 1 and not derived_file
-    if output.resolve().is_relative_to((archive.root / "data").resolve()):
-        raise BadUse(str(output), "is in the archive's own data folder", next="give another -o")
-    files = [restore_derived(workload, table, derived_file)] if derived_file else restore_files(workload, table)
-    for restored, pieces in files:
-        path = output / restored.name if several or output.is_dir() else output
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise BadUse(str(path), "exists and is not a regular file", next="give another -o")
-        try:
+    with _open_table(archive, workload) as table, _report_disk_problems(output):
+        if output.resolve().is_relative_to((archive.root / "data").resolve()):
+            raise BadUse(str(output), "is in the archive's own data folder", next="give another -o")
+        names = [derived_file] if derived_file else [_restored(workload, part).name for part in read_parts(table)]
+        in_folder = is_folder or len(names) > 1 or output.is_dir()
+        paths = [output / name for name in names] if in_folder else [output]
+        for path in paths:
+            _check_target(path, force)
+        for path, (restored, pieces) in zip(paths, _restore(workload, table, derived_file), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as part:
                 sha256 = _write(part, pieces)
                 _check_pin(workload, restored, part, path.with_name(f"{path.name}.wrong"))
-        except OSError as error:
-            raise BadUse(str(path), f"can't be written: {error.strerror or error}", next="give another -o") from None
-        yield path, restored, sha256
+            yield path, restored, sha256
+
+
+def restore_to_stream(
+    archive: Archive, workload: Workload, stream: BinaryIO, derived_file: str | None = None
+) -> tuple[RestoredFile, str]:
+    """Write a workload's only upstream file, or one derived from it, to a stream; return what it is, and its sha256.
+
+    Nothing is written unless the hash is the pin. Raises Problem as `restore_to` does, and BadUse for several files.
+    """
+    with _open_table(archive, workload) as table, tempfile.TemporaryDirectory() as folder:
+        (restored, pieces), *more = itertools.islice(_restore(workload, table, derived_file), 2)
+        if more:
+            names = f"{restored.name}, {more[0][0].name}, ..."
+            raise BadUse(str(workload), "has several upstream files", files=names, next="-o FOLDER/")
+        with _report_disk_problems(Path(folder)):
+            part = Path(folder) / "restored"
+            sha256 = _write(part, pieces)
+            _check_pin(workload, restored, part)
+        with part.open("rb") as content:
+            shutil.copyfileobj(content, stream)
+        stream.flush()
+        return restored, sha256
+
+
+def _open_table(archive: Archive, workload: Workload) -> Table:
+    if not archive.is_present(workload):
+        raise BadUse(str(workload), "its content is missing", expected=workload.path, next=f"llm-traces get {workload}")
+    return Table(archive.path(workload))
+
+
+def _restore(
+    workload: Workload, table: Table, derived_file: str | None
+) -> Iterator[tuple[RestoredFile, Iterator[bytes]]]:
+    return iter([restore_derived(workload, table, derived_file)]) if derived_file else restore_files(workload, table)
+
+
+def _check_target(path: Path, force: bool) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise BadUse(str(path), "exists and is not a regular file", next="give another -o")
+    if path.exists() and not force:
+        raise BadUse(str(path), "exists already", next="give another -o, or --force to replace it")
+
+
+@contextlib.contextmanager
+def _report_disk_problems(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        path = str(error.filename or output)
+        raise BadUse(path, f"can't be written: {error.strerror or error}", next="give another -o") from None
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> str:
@@ -196,20 +275,21 @@ def _write(path: Path, pieces: Iterator[bytes]) -> str:
     return hashed.hexdigest()
 
 
-def _check_pin(workload: Workload, restored: RestoredFile, part: Path, wrong: Path) -> None:
-    """Raise BadUpstream unless the file at `part` has the pinned hash; it is then kept at `wrong`."""
+def _check_pin(workload: Workload, restored: RestoredFile, part: Path, wrong: Path | None = None) -> None:
+    """Raise BadUpstream unless the file at `part` has the pinned hash; it is then kept at `wrong`, if given."""
     if restored.pin is None:
         return
     kind, pinned = restored.pin
     found, _ = hash_file(part, kind)
     if found == pinned:
         return
-    move(part, wrong)
+    if wrong:
+        move(part, wrong)
     raise BadUpstream(
         str(workload),
         f"the restored {restored.name} has the wrong hash",
         expected=f"{hash_name(kind)} {pinned}",
         got=f"{hash_name(kind)} {found}",
-        kept_at=str(wrong),
+        kept_at=str(wrong or ""),
         next=f"llm-traces build {workload}",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import recipe_file
+from .documents import find_faults, packaged, read_json
 from .errors import BadUse
 from .recipe import Recipe, Workload
 from .settings import archive_folder, data_folder
@@ -21,8 +23,10 @@ from .table_schema import table_schema
 LOCK = "datapackage.json"
 CITATION = "CITATION.cff"
 SUMS = "SHA256SUMS"  # a folder with one is a released bundle
-NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a trace
-LARGEST_JSON = 64 << 20  # a lock of 10,000 resources has a third of it
+FAULTS_SHOWN = 5
+LARGEST_POINTER = 32 << 10  # bytes, as in git-annex
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a trace
+_POINTER = re.compile(rb"((\.\./)*\.git)?/annex/objects/")  # how a pointer begins, or a link as a text file
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Archive:
     def find(cls, start: Path | None = None) -> Archive:
         """Return the archive that contains `start` (default: the current directory). Raises BadUse if none does."""
         start = (start or Path.cwd()).resolve()
+        str(start).encode()  # raises UnicodeEncodeError: Arrow takes UTF-8 paths only
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
                 return cls(folder)
@@ -69,19 +74,18 @@ class Archive:
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
         """Every recipe by the name of its trace, in alphabetical order. Raises BadUse."""
-        schema = _read_json(self.root, "schemas/recipe.schema.json")
         files = sorted((self.root / "recipes").glob("*.toml"), key=lambda file: file.stem)
-        return {file.stem: recipe_file.read(file, schema, self.canonical) for file in files}
+        return {file.stem: recipe_file.read(file, self.canonical) for file in files}
 
-    @cached_property
+    @property
     def canonical(self) -> dict[str, Any]:
         """The Table Schema of requests, `schemas/request.json`: the canonical columns."""
-        return _read_json(self.root, "schemas/request.json")
+        return packaged("request.json")
 
     def recipe(self, trace: str) -> Recipe:
         """Return the recipe of a trace. Raises BadUse, which lists the traces.
 
-        A recipe that is read before the others, as to open its content, is read alone and not checked, which is faster.
+        A recipe that is asked for before the others, as to open its content, is read alone, which is faster.
         """
         if "recipes" not in self.__dict__ and (recipe := self._read_alone(trace)):
             return recipe
@@ -92,11 +96,9 @@ class Archive:
         return self.recipes[trace]
 
     def _read_alone(self, trace: str) -> Recipe | None:
-        """Return the recipe of a trace without a check; None if it can't be read so, which the check explains."""
         path = self.root / "recipes" / f"{trace}.toml"
-        if trace not in self._alone and NAME.fullmatch(trace) and path.is_file():
-            with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, BadUse):
-                self._alone[trace] = recipe_file.parse(path, self.canonical)
+        if trace not in self._alone and _NAME.fullmatch(trace) and path.is_file():
+            self._alone[trace] = recipe_file.read(path, self.canonical)
         return self._alone.get(trace)
 
     @cached_property
@@ -110,13 +112,20 @@ class Archive:
         """
         wanted: set[str] = set()
         for name in names:
-            # Also a path: data/<trace>/<workload>.parquet, data/<trace>/<kind>/<workload>.parquet, data/<trace>/
-            trace, *folders = name.strip("/").removeprefix("data/").removesuffix(".parquet").split("/")
-            workload = folders[-1] if folders else ""
-            found = self.recipe(trace)
-            wanted |= {str(found.workload(workload))} if workload else {str(each) for each in found.workloads}
+            trace, *folders = self._without_path(name).split("/")
+            recipe = self.recipe(trace)
+            of_kind = [str(each) for each in recipe.workloads if not folders or folders == [each.table]]
+            wanted |= set(of_kind) or {str(recipe.workload(folders[-1]))}
         every = [workload for each in self.recipes.values() for workload in each.workloads]
         return [workload for workload in every if not wanted or str(workload) in wanted]
+
+    def _without_path(self, name: str) -> str:
+        """Return what a path below data/ names: a trace, trace/workload, trace/kind, or trace/kind/workload."""
+        data = self.root / "data"
+        path = Path(os.path.normpath(Path.cwd() / name))  # of a link itself: content has another path
+        if os.path.lexists(path) and path.is_relative_to(data) and path != data:
+            name = str(path.relative_to(data))
+        return name.strip("/").removeprefix("data/").removesuffix(".parquet")
 
     def schema(self, workload: Workload) -> dict[str, Any]:
         """Return the Table Schema of a workload, made from the canonical schema and the recipe."""
@@ -126,24 +135,23 @@ class Archive:
 
     @cached_property
     def lock(self) -> dict[str, Any]:
-        """The descriptor `datapackage.json`, read once; empty if nothing was built yet. Don't change it."""
-        return _read_json(self.root, LOCK) if (self.root / LOCK).exists() else {}
+        """The descriptor `datapackage.json`, read once; empty if nothing was built yet. Don't change it.
+
+        Raises BadUse that names what breaks `schemas/datapackage.schema.json`.
+        """
+        if not os.path.lexists(self.root / LOCK):
+            return {}
+        lock = read_json(self.root, LOCK)
+        if faults := list(find_faults(lock, "datapackage.schema.json")):
+            lines = [f"{'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults[:FAULTS_SHOWN]]
+            lines += [f"and {len(faults) - FAULTS_SHOWN:,} more"] if len(faults) > FAULTS_SHOWN else []
+            raise BadUse(LOCK, "is not a lock of this archive", found="\n".join(lines), next=f"git checkout -- {LOCK}")
+        return lock
 
     @cached_property
     def locked(self) -> dict[str, Mapping[str, Any]]:
-        """The lock's resources by "trace/workload". Raises BadUse if one lacks what `describe` writes."""
-        try:
-            resources = {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
-            for each in resources.values():
-                _ = each["path"], each["bytes"], each["hash"], each["facts"], each["provenance"]
-            return resources
-        except (KeyError, TypeError) as error:
-            raise BadUse(
-                LOCK,
-                "is not a lock of this archive",
-                reason=f"a resource lacks {error}",
-                next=f"git checkout -- {LOCK}",
-            ) from None
+        """The lock's resources by "trace/workload". Raises BadUse as `lock` does."""
+        return {f"{each['trace']}/{each['workload']}": each for each in self.lock.get("resources", ())}
 
     def record(self, workload: Workload) -> Mapping[str, Any]:
         """Return what is recorded of a workload's content: its resource in the lock, or what a store keeps beside it.
@@ -175,26 +183,20 @@ class Archive:
         return self.store / workload.trace / f"{workload.name}-{digits[:16]}.parquet"
 
     def is_present(self, workload: Workload) -> bool:
-        """Return whether the content is here; a link of git-annex may dangle."""
-        return self.path(workload).exists()
+        """Return whether a workload's content is here."""
+        return self.has_content(workload.path) if self.store is None else self.path(workload).exists()
 
+    def has_content(self, path: str) -> bool:
+        """Return whether the content of the file at `path` is here, neither a dangling link nor git-annex's pointer.
 
-def _read_json(root: Path, path: str) -> dict[str, Any]:
-    try:
-        size = (root / path).stat().st_size
-        if size > LARGEST_JSON:
-            raise BadUse(
-                path,
-                "is too large to be a file of the archive",
-                expected=f"at most {LARGEST_JSON:,} bytes",
-                got=f"{size:,}",
-                next=f"git checkout -- {path}",
-            )
-        value = json.loads((root / path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadUse(path, "is missing", expected=f"the file in {root}", next=f"git checkout -- {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadUse(path, "can't be read as JSON", reason=str(error), next=f"git checkout -- {path}") from None
-    if not isinstance(value, dict):
-        raise BadUse(path, "is not a JSON object", next=f"git checkout -- {path}")
-    return value
+        git-annex leaves a pointer, a small text file, for content that is absent if a file is unlocked or the file
+        system has no symbolic links.
+        """
+        file = self.root / path
+        try:
+            if file.stat().st_size > LARGEST_POINTER:
+                return True
+            with file.open("rb") as content:
+                return not _POINTER.match(content.read(LARGEST_POINTER))
+        except OSError:
+            return os.access(file, os.F_OK)  # a file that can't be read is here: whoever reads it reports why

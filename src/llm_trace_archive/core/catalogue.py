@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 from .archive import Archive
 from .files import hash_name
 from .recipe import Recipe, Workload
+from .text import format_table
+
+WIDEST = 110  # columns of running text
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,29 @@ class Entry:
     state: str
     place: str
     facts: Mapping[str, Any]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the content is here."""
+        return self.state.startswith("here")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a reader chooses it by, for programs."""
+        return {
+            "trace": self.workload.trace,
+            "workload": self.workload.name,
+            "title": self.workload.title,
+            "path": self.place,
+            "rows": self.rows,
+            "period": self.period,
+            "capabilities": list(self.capabilities),
+            "same_requests_as": list(self.workload.same_requests_as),
+            "licence": self.recipe.licence["spdx"],
+            "redistribute": self.workload.redistribute,
+            "synthetic": self.recipe.synthetic,
+            "content": self.state,
+            "is_here": self.is_here,
+        }
 
 
 def entries(archive: Archive, workloads: list[Workload]) -> Iterator[Entry]:
@@ -72,7 +99,8 @@ def _state(archive: Archive, workload: Workload, facts: Mapping[str, Any]) -> st
 
 def _period(workload: Workload, stats: Mapping[str, Any]) -> str | None:
     """Return from when to when, or, of a clock without a date or reset between segments, how long in all."""
-    spans = [(each["first_us"], each["last_us"]) for each in stats.get("segments", ()) if each["last_us"] is not None]
+    spans = [(each["first_us"], each["last_us"]) for each in stats.get("segments", ())]
+    spans = [span for span in spans if None not in span]
     if not spans:
         return None
     epoch = workload.properties.get("epoch")
@@ -95,6 +123,24 @@ def _duration(us: int) -> str:
 # -- as text ----------------------------------------------------------------------------------------------------------
 
 
+def format_entries(entries: Sequence[Entry], wide: bool) -> str:
+    """Return a line for each workload that fits a terminal of 80 columns, or, if it is `wide`, all that is known."""
+    head = ("trace/workload", "rows", "period", "capabilities", "licence", "content")
+    rows = [
+        (
+            str(each.workload) + (" (synthetic)" if each.recipe.synthetic else ""),
+            f"{each.rows:,}" if each.rows else "?",
+            each.period or "?",
+            ", ".join(each.capabilities) + (" (same requests)" if each.workload.same_requests_as else ""),
+            each.recipe.licence["spdx"],
+            each.state,
+        )
+        for each in entries
+    ]
+    shown = range(len(head)) if wide else (0, 1, 4, 5)
+    return format_table([head[n] for n in shown], [[row[n] for n in shown] for row in rows], right={1})
+
+
 def format_info(entries: Sequence[Entry]) -> str:
     """Return what recipe and lock say of the workloads of one trace."""
     return "\n".join(_info(entries))
@@ -103,7 +149,7 @@ def format_info(entries: Sequence[Entry]) -> str:
 def _info(entries: Sequence[Entry]) -> Iterator[str]:
     recipe = entries[0].recipe
     yield f"{recipe.title}\n"
-    yield textwrap.fill(recipe.description, 110)
+    yield _fill(recipe.description, "")
     for label, text in {
         "collected": recipe.collected,
         "homepage": recipe.homepage,
@@ -111,7 +157,7 @@ def _info(entries: Sequence[Entry]) -> Iterator[str]:
         "licence": f"{recipe.licence['spdx']}, {recipe.licence['source']}"
         + ("" if recipe.licence["redistribute"] else "; not redistributable"),
     }.items():
-        yield textwrap.fill(f"{label:<10} {text}", 110, subsequent_indent=" " * 11)
+        yield _fill(f"{label:<10} {text}", " " * 11)
     for each in entries:
         workload = each.workload
         yield f"\n{workload}: {workload.title}"
@@ -130,7 +176,7 @@ def _info(entries: Sequence[Entry]) -> Iterator[str]:
         }
         for label, text in facts.items():
             if text:
-                yield textwrap.fill(f"  {label:<13} {text}", 110, subsequent_indent=" " * 16)
+                yield _fill(f"  {label:<13} {text}", " " * 16)
         if workload.listed:
             ((title, url),) = workload.sources
             yield f"  {'upstream':<13} {url}\n{'':<16}{title}"
@@ -147,7 +193,13 @@ def _anomalies(anomalies: Iterable[Mapping[str, str]], indent: str) -> Iterator[
         if not indent:
             yield ""
         text = f"{indent}{'anomaly':<{15 - len(indent)}} {each['what']} [{each['source']}]"
-        yield textwrap.fill(text, 110, subsequent_indent=" " * 16)
+        yield _fill(text, " " * 16)
+
+
+def _fill(text: str, indent: str) -> str:
+    """Return text as lines that fit the terminal, all but the first indented; a URL or a hash is never broken."""
+    width = min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns)
+    return textwrap.fill(text, max(width, 40), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(value: object) -> str:

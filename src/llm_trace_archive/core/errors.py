@@ -5,8 +5,17 @@ Every expected failure is a `Problem`. The command line prints it and exits with
 
 from __future__ import annotations
 
+import re
+
+# Control characters but tab and newline, and halves of surrogate pairs: terminals obey them, or files can't hold them.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 FINDINGS = 1  # the data is not what it should be
 USAGE = 2  # wrong use, or an environment that does not allow the work
+
+
+def printable(text: str) -> str:
+    """Return text with what a terminal would obey spelled out, such as \\x1b."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Problem(Exception):
@@ -31,7 +40,7 @@ class Problem(Exception):
             first, *rest = text.splitlines() or [""]
             lines.append(f"  {label:<{width}}  {first}")
             lines += [f"  {'':<{width}}  {line}" for line in rest]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.subject, self.message, self.details))

@@ -17,6 +17,7 @@ from pathlib import Path
 from .errors import BadUse
 
 ABANDONED = 60  # seconds after which an unfinished link counts as one that a killed process left
+_temporary: set[Path] = set()  # files of `temporary` in this process
 HASHES = ("sha256", "git_blob")  # kinds of hash that a recipe can pin a file by
 
 
@@ -65,11 +66,20 @@ def temporary(path: Path) -> Iterator[Path]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if part.exists():  # another process may have removed it before it was locked
+                _temporary.add(part)
                 yield part
                 return
         finally:
             part.unlink(missing_ok=True)
+            _temporary.discard(part)
             os.close(handle)
+
+
+def remove_temporary() -> None:
+    """Remove the files of `temporary` in this process, which is about to end without leaving their blocks."""
+    for part in list(_temporary):
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _remove_abandoned(part: Path) -> None:

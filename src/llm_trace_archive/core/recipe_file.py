@@ -9,78 +9,78 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .documents import DEEPEST, TOO_DEEP, Fault, Where, find_faults, read_text
 from .errors import BadUse
 from .recipe import Column, Derived, FileList, Kind, Recipe, Rule, UpstreamFile, View, Workload
 
 REQUEST = "request"
+# A dotted key that no recipe has: tomllib takes a time that grows with the square of the number of its parts.
+_LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{DEEPEST}}}""", re.ASCII)
 
 
-def read(path: Path, schema: Mapping[str, Any], canonical: Mapping[str, Any]) -> Recipe:
-    """Read one recipe and check it against the JSON Schema of recipes.
+def read(path: Path, canonical: Mapping[str, Any]) -> Recipe:
+    """Read one recipe and check it against this package's JSON Schema of recipes.
 
     canonical  the Table Schema of requests, whose columns a recipe maps but does not describe
 
     Raises BadUse that names the file, every offending key with its line, and the reason.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except OSError as error:
-        raise BadUse(path.name, "the recipe can't be read", reason=error.strerror or str(error)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadUse(f"recipes/{path.name}", "is not valid TOML", reason=str(error), next="fix the recipe") from None
-    faults = [*_schema_faults(raw, schema), *_meaning_faults(raw, path)]
+    text, raw = _read_toml(path)
+    faults = _form_faults(raw, path)
+    origin = raw
+    if "derived_from" in raw and not faults:
+        origin, faults = _read_origin(path, raw["derived_from"])
     if not faults:
-        recipe = _recipe(path, raw, canonical)
+        recipe = _recipe(path, raw, origin, canonical)
         names = frozenset(field["name"] for field in canonical["fields"])
         faults = [*_loss_faults(recipe), *_column_faults(raw, recipe, names)]
     if faults:
-        lines = [
-            f"line {_line_of(text, where)}: {'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults
-        ]
-        raise BadUse(
-            f"recipes/{path.name}",
-            "the recipe is wrong" if len(lines) == 1 else f"the recipe is wrong in {len(lines)} places",
-            found="\n".join(lines),
-            next="fix the recipe; schemas/recipe.schema.json explains each key",
-        )
+        raise _problem(path, text, faults)
     return recipe
 
 
-def parse(path: Path, canonical: Mapping[str, Any]) -> Recipe:
-    """Read one recipe without a check. Of a wrong one it raises whatever comes of it."""
-    return _recipe(path, tomllib.loads(path.read_text(encoding="utf-8")), canonical)
+def _problem(path: Path, text: str, faults: list[Fault]) -> BadUse:
+    lines = [
+        f"line {_line_of(text, where)}: {'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults
+    ]
+    return BadUse(
+        f"recipes/{path.name}",
+        "the recipe is wrong" if len(lines) == 1 else f"the recipe is wrong in {len(lines)} places",
+        found="\n".join(lines),
+        next="fix the recipe; schemas/recipe.schema.json explains each key",
+    )
 
 
-Where = tuple[str | int, ...]
+def _read_origin(path: Path, name: str) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the recipe that the one at `path` is derived from, and what is wrong with that relation."""
+    origin = path.with_name(f"{name}.toml")
+    if not origin.is_file():
+        return {}, [(("derived_from",), f"recipes/{origin.name} is missing")]
+    text, raw = _read_toml(origin)
+    if faults := _form_faults(raw, origin):
+        raise _problem(origin, text, faults)
+    faults = [(("derived_from",), f"recipes/{origin.name} is itself derived")] if "derived_from" in raw else []
+    return raw, faults
 
 
-def _schema_faults(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterable[tuple[Where, str]]:
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(schema)
-    for error in sorted(validator.iter_errors(raw), key=lambda e: [str(part) for part in e.absolute_path]):
-        where = tuple(error.absolute_path)
-        reason = error.message
-        if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-            unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))
-            for key in unknown:
-                yield (*where, key), "unknown key"
-            continue
-        if error.validator == "oneOf" and all("required" in each for each in error.validator_value):
-            one_of = " or ".join(f"'{key}'" for each in error.validator_value for key in each["required"])
-            reason = f"takes either {one_of}"
-        if error.validator == "not":
-            reason = "takes either " + " or ".join(f"'{key}'" for key in error.validator_value["required"])
-        if error.validator == "dependentRequired":
-            missing, _, given = error.message.partition(" is a dependency of ")
-            reason = f"{missing} is missing, which {given} requires"
-        if error.validator == "required":
-            reason = f"{error.message.split(' is a required')[0]} is missing"
-        yield where, reason if len(reason) < 200 else reason[:197] + "..."
+def _form_faults(raw: Mapping[str, Any], path: Path) -> list[Fault]:
+    return [*find_faults(raw, "recipe.schema.json"), *_meaning_faults(raw, path)]
 
 
-def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[tuple[Where, str]]:
+def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    name = f"recipes/{path.name}"
+    text = read_text(path, name)
+    try:
+        if _LONG_KEY.search(text):
+            raise RecursionError
+        return text, tomllib.loads(text)
+    except ValueError as error:  # also for an integer of too many digits
+        raise BadUse(name, "is not valid TOML", reason=str(error), next="fix the recipe") from None
+    except RecursionError:
+        raise BadUse(name, "is not valid TOML", reason=TOO_DEEP, next="fix the recipe") from None
+
+
+def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[Fault]:
     """Find what a JSON Schema can't express."""
     if isinstance(raw.get("name"), str) and raw["name"] != path.stem:
         yield ("name",), f"'{raw['name']}' but the file is {path.name}"
@@ -109,22 +109,16 @@ def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[tuple[Where,
         for key in ("only", "removes"):
             for unknown in (each for each in view.get(key, ()) if each not in seen):
                 yield ("views", index, key), f"there is no workload '{unknown}'"
-    origin = raw.get("derived_from")
-    if isinstance(origin, str):
-        try:
-            tomllib.loads((path.parent / f"{origin}.toml").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            yield ("derived_from",), f"recipes/{origin}.toml is missing or not valid TOML"
 
 
-def _loss_faults(recipe: Recipe) -> Iterable[tuple[Where, str]]:
+def _loss_faults(recipe: Recipe) -> Iterable[Fault]:
     for index, workload in enumerate(recipe.workloads):
         lost = sorted({name for file in workload.tables for name in file.lost})
         if workload.restores and lost:
             yield ("workloads", index), f"no column restores {', '.join(lost)}: map it, or set restores = false"
 
 
-def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[str]) -> Iterable[tuple[Where, str]]:
+def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[str]) -> Iterable[Fault]:
     """Find columns that are mapped but not described, or described though they are canonical."""
     for name, kind in recipe.kinds.items():
         described = {column.name for column in kind.columns}
@@ -166,10 +160,7 @@ def _line_of(text: str, where: Where) -> int:
     return found
 
 
-def _recipe(path: Path, raw: Mapping[str, Any], canonical: Mapping[str, Any]) -> Recipe:
-    origin = raw
-    if "derived_from" in raw:
-        origin = tomllib.loads((path.parent / f"{raw['derived_from']}.toml").read_text(encoding="utf-8"))
+def _recipe(path: Path, raw: Mapping[str, Any], origin: Mapping[str, Any], canonical: Mapping[str, Any]) -> Recipe:
     kinds = _kinds(raw)
     return Recipe(
         file=path,
@@ -350,13 +341,10 @@ _LIST_LINE = re.compile(r"(?!\.)[A-Za-z0-9._+=,-]+\t[0-9a-f]{40}")
 def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
     """Read the list of files at `path`, and give each as a recipe would. Raises BadUse that names the wrong lines."""
     name = f"recipes/{path.name}"
-    try:
-        content = path.read_bytes()
-        header, *lines = content.decode("ascii").splitlines() or [""]
-    except OSError as error:
-        raise BadUse(name, "the list of files can't be read", reason=error.strerror or str(error)) from None
-    except UnicodeDecodeError:
-        raise BadUse(name, "the list of files is not ASCII text", next=f"git checkout -- {name}") from None
+    text = read_text(path, name)
+    if not text.isascii():
+        raise BadUse(name, "the list of files is not ASCII text", next=f"git checkout -- {name}")
+    header, *lines = text.splitlines() or [""]
     faults = [(1, header)] if header != _LIST_HEADER else []
     blobs: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
@@ -373,7 +361,7 @@ def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
             next=f"git checkout -- {name}",
         )
     files = [{"name": file, "git_blob": blob} for file, blob in blobs.items()]
-    return FileList(name, hashlib.sha256(content).hexdigest(), base), files
+    return FileList(name, hashlib.sha256(text.encode()).hexdigest(), base), files
 
 
 def _url(base: str, place: str) -> str:

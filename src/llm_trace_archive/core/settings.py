@@ -1,9 +1,12 @@
-"""Settings from the environment: where the archive, its content and the cache are, and whether there is a network."""
+"""Settings from the environment: where the archive, its content and the cache are, and how long to wait for the net."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from .errors import BadUse
 
 
 def cache_folder() -> Path:
@@ -31,3 +34,14 @@ def archive_folder() -> Path | None:
 def is_offline() -> bool:
     """Return whether `LLM_TRACES_OFFLINE` forbids every request to the network."""
     return os.environ.get("LLM_TRACES_OFFLINE", "0") not in ("", "0")
+
+
+def timeout() -> float | None:
+    """Return `LLM_TRACES_TIMEOUT`: the seconds without new bytes after which a server is given up; None if not set.
+
+    Raises BadUse if it is not a number of seconds.
+    """
+    text = os.environ.get("LLM_TRACES_TIMEOUT", "").strip()
+    if not re.fullmatch(r"[0-9]{0,6}(\.[0-9]{1,3})?", text):
+        raise BadUse("LLM_TRACES_TIMEOUT", "not a number of seconds", expected="a number such as 300", got=repr(text))
+    return float(text) or None if text else None

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..columns.parquet import check_claims
+from .errors import printable
 
 # What Arrow raises for bytes that are not what they claim to be (a name that is not UTF-8 is a ValueError).
 UNREADABLE = (OSError, ValueError, pa.ArrowException)
@@ -96,4 +97,4 @@ class Table:
 
 def show(value: pa.Scalar) -> str:
     """Return a value of a row as people read it, at most 60 characters."""
-    return str(value.as_py())[:60]
+    return printable(str(value.as_py())[:60])

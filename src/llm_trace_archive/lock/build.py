@@ -86,23 +86,22 @@ def build_all(
                 problem.subject = str(workload)  # fetching knows traces only
             return problem
 
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    try:
         futures = {pool.submit(one, workload): workload for workload in workloads}
-        try:
-            for future in as_completed(futures):
-                results[str(futures[future])] = future.result()
-                if on_done:
-                    on_done(futures[future], future.result())
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            results[str(futures[future])] = future.result()
+            if on_done:
+                on_done(futures[future], future.result())
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(wait=not stop.is_set(), cancel_futures=True)  # an interrupt must not wait for a server
     return [results[str(workload)] for workload in workloads]
 
 
 def _fetch(workload: Workload, sources: Sources) -> dict[str, Path]:
-    from ..convert.formats.registry import package_versions
-
     package_versions(workload)  # raises for a missing package before anything is fetched
     return {file.name: sources.get(file) for file in workload.files}
 
@@ -127,9 +126,6 @@ def report_disk_problems(target: Path) -> Iterator[None]:
 
 
 def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[str, Path], sources: Sources) -> Built:
-    import pyarrow as pa
-
-    from ..convert.formats.registry import package_versions
     from ..convert.table import write_proven_table
 
     left_out = write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
@@ -146,9 +142,18 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
             "recipeDigest": workload.digest,
             "pins": _list_pins(workload, originals),
             **_name_left_out(archive, workload, left_out),
-            "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | package_versions(workload),
+            "tools": {"llm-trace-archive": __version__} | package_versions(workload),
         },
     )
+
+
+def package_versions(workload: Workload) -> dict[str, str]:
+    """Return the versions of the packages that decide the bytes of a table. Raises BadUse if one is not installed."""
+    import pyarrow as pa
+
+    from ..convert.formats import registry
+
+    return {"pyarrow": pa.__version__} | registry.package_versions(workload)
 
 
 def _name_left_out(archive: Archive, workload: Workload, left_out: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
     """Bring this clone's card up to date with the content that is here or is `arriving` (paths). Raises OSError."""
     path = archive.root / LOCAL
     resources = [*archive.lock.get("resources", ()), *_unlocked(archive)]
-    here = [each for each in resources if each["path"] in arriving or (archive.root / each["path"]).exists()]
+    here = [each for each in resources if each["path"] in arriving or archive.has_content(each["path"])]
     if here:
         replace_text(path, NOTE + _yaml({"configs": _configs(archive, here, str(archive.root))}))
     else:

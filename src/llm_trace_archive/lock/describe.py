@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..core.archive import LOCK, Archive
+from ..core.documents import schema_folder
 from ..core.errors import BadUse
-from ..core.files import replace_text
+from ..core.files import locked, replace_text
 from ..core.links import link_unbuilt
 from ..core.recipe import Recipe, Workload
 from . import card
@@ -44,16 +44,13 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
 
     Each file is replaced at once or not at all. Raises BadUse if one can't be written.
     """
-    from filelock import FileLock
-
-    from ..core.settings import cache_folder
-
     if (archive.root / "SHA256SUMS").exists():
         raise BadUse(
             str(archive.root), "is a released bundle, which must not change", next="work in a clone of the archive"
         )
     try:
-        with FileLock(_lock_file(cache_folder(), archive.root)):
+        with locked(archive.root / "recipes"):
+            archive.reread()  # others may have written the lock since
             for path, text in generated(archive, built):
                 replace_text(archive.root / path, text)
                 if path == LOCK:
@@ -88,6 +85,11 @@ def generated(archive: Archive, built: Iterable[Built] = ()) -> Iterator[tuple[s
 
 
 def _schemas(archive: Archive) -> Iterator[tuple[str, str]]:
+    # This package's own judge; an archive's copies are for readers, and a bundle has only some.
+    folder = schema_folder()
+    for file in (folder / "request.json", *sorted(folder.glob("*.schema.json"))):
+        if (archive.root / "schemas" / file.name).exists():
+            yield f"schemas/{file.name}", file.read_text(encoding="utf-8")
     for path, workload in {each.schema_path: each for each in archive.select()}.items():
         yield path, json.dumps(archive.schema(workload), indent=2, ensure_ascii=False) + "\n"
 
@@ -108,11 +110,6 @@ def _facts(archive: Archive, built: Iterable[Built]) -> dict[str, Mapping[str, A
             "provenance": each.provenance,
         }
     return kept
-
-
-def _lock_file(cache: Path, root: Path) -> Path:
-    (cache / "locks").mkdir(parents=True, exist_ok=True)
-    return cache / "locks" / f"describe-{re.sub(r'[^A-Za-z0-9]', '-', str(root))[-100:]}.lock"
 
 
 def _package(archive: Archive, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

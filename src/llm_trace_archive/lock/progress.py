@@ -14,6 +14,12 @@ from ..core.recipe import Workload
 from .build import Built
 
 
+def print_wait(line: str) -> None:
+    """Print what is waited for, and why, where no bar is shown."""
+    with contextlib.suppress(BrokenPipeError):  # a closed pipe must not stop the command
+        print(line, file=sys.stderr, flush=True)
+
+
 class Progress:
     """Shows progress while its block runs; its methods may be called from any thread."""
 
@@ -44,6 +50,14 @@ class Progress:
                 self._tasks[name] = self._bars.add_task(name, total=total)
             self._bars.update(self._tasks[name], completed=here, total=total, visible=here != total)
 
+    def waiting(self, line: str) -> None:
+        """Print what is waited for, and why."""
+        with self._lock:
+            if self._bars is not None:
+                self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            else:
+                print_wait(line)
+
     def done(self, workload: Workload, result: Built | Problem) -> None:
         """Print how a workload ended, in one line."""
         after = f"{time.monotonic() - self._started:6.1f} s"
@@ -56,7 +70,7 @@ class Progress:
             line = f"{after}  {workload!s:<26} not built: {result.message}"
         with self._lock:
             if self._bars is not None:
-                self._bars.console.print(line, highlight=False, soft_wrap=True)
+                self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
                 return
             with contextlib.suppress(BrokenPipeError):  # a closed pipe must not stop the build
                 print(line, flush=True)

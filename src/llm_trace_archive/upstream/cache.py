@@ -6,6 +6,7 @@ partial/<key>                          the beginning of a file; <key> is its nam
 quarantine/<12 of its sha256>-<name>   a wrong file, with its reason beside it: <the same>.reason.txt
 locks/<key>.lock                       held while a process fetches, quarantines or removes <key>
 locks/in-use                           one byte per key, locked by each process that reads the content, until it ends
+tags/<key>-<16 of the URL's sha256>    the sha256 of the ETag that the URL's server gave with the content
 pinning/                               a cache of its own, into which llm-traces pin fetches the current upstream
 """
 
@@ -16,6 +17,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,15 +75,25 @@ class Cache:
         return self.folder / "partial" / self.content_path(file).name
 
     @contextlib.contextmanager
-    def lock(self, key: str, halt: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Keep other threads and processes from writing or removing `key`; `halt` may raise to end the waiting."""
+    def lock(
+        self, key: str, halt: Callable[[], None] = lambda: None, on_wait: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Keep other threads and processes from writing or removing `key`.
+
+        halt     may raise to end the waiting
+        on_wait  called once if another one has the lock
+        """
         import filelock
 
-        lock = filelock.FileLock(self._lock_path(key))
+        lock, is_first = filelock.FileLock(self._lock_path(key)), True
         while not lock.is_locked:
             halt()
-            with contextlib.suppress(filelock.Timeout):
+            try:
                 lock.acquire(timeout=0.5)
+            except filelock.Timeout:
+                if is_first:
+                    on_wait()
+                is_first = False
         try:
             yield
         finally:
@@ -105,6 +117,19 @@ class Cache:
         content.parent.mkdir(parents=True, exist_ok=True)
         move(path, content)
         return content
+
+    def add_tag(self, file: UpstreamFile, url: str, tag: str) -> None:
+        """Remember the ETag that the server of the URL gave with the content of the file."""
+        path = self._tag_path(file, url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, _hash_tag(tag))
+
+    def has_tag(self, file: UpstreamFile, url: str, tag: str) -> bool | None:
+        """Return whether the ETag is the one that is remembered; None if none is."""
+        try:
+            return self._tag_path(file, url).read_text() == _hash_tag(tag)
+        except OSError:
+            return None
 
     def quarantine(self, path: Path, problem: BadUpstream, name: str) -> BadUpstream:
         """Move a wrong file to `quarantine/`, its reason beside it; return the problem with the new path.
@@ -151,7 +176,7 @@ class Cache:
 
         older_than  remove content that was not used for so many days
         quarantine  remove the files in quarantine
-        everything  remove all of that, whatever its age
+        everything  remove all of that, whatever its age, and the ETags
         dry_run     remove nothing
         """
         for entry in self.entries():
@@ -164,6 +189,9 @@ class Cache:
                 or (entry.kind in CONTENT and is_old)
             ):
                 yield entry, entry.cache._remove(entry, dry_run)
+        if everything and not dry_run:
+            for folder in (self.folder, self.folder / PINNING):
+                shutil.rmtree(folder / "tags", ignore_errors=True)
 
     def _verify(self, entry: Entry, name: str) -> BadUpstream | None:
         if hash_file(entry.path, entry.kind)[0] == entry.key:
@@ -216,6 +244,10 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{key}.lock"
 
+    def _tag_path(self, file: UpstreamFile, url: str) -> Path:
+        name = f"{self.content_path(file).name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+        return self.folder / "tags" / name
+
     def _open_marks(self) -> int:
         if self.folder not in _in_use:
             path = self._lock_path("in-use").with_suffix("")
@@ -240,6 +272,10 @@ def make_cache_problem(folder: Path, error: OSError) -> BadUse:
         reason=error.strerror or str(error),
         next="make the folder writable, or set LLM_TRACES_CACHE to another folder",
     )
+
+
+def _hash_tag(tag: str) -> str:
+    return hashlib.sha256(tag.removeprefix("W/").encode()).hexdigest()
 
 
 def _mark_position(key: str) -> int:

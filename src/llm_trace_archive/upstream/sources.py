@@ -11,7 +11,7 @@ import errno
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from .http import Failure, Patience, redact, require_https
 __all__ = ["Patience", "Sources"]
 
 NOT_FOUND = "not found"
+SHORTEST_WAIT = 0.6  # seconds: a shorter one is not worth a line
 
 
 class Source(NamedTuple):
@@ -54,6 +55,7 @@ class Sources:
     mirror           a folder or URL laid out as `<mirror>/<trace>/<file name>`; files in a folder are used in place
     offline          try no URL; the environment's LLM_TRACES_OFFLINE=1 does the same
     on_progress      called with file name, bytes present and bytes in total (None if unknown), in the thread of `get`
+    on_wait          called with a line that says how long `get` waits at most, for what and why
     stop             once set, `get` ends with KeyboardInterrupt and leaves its partial file for the next run
     accept_unpinned  also accept files without a hash
     """
@@ -62,9 +64,10 @@ class Sources:
     mirror: str | None = None
     offline: bool = False
     on_progress: Callable[[str, int, int | None], None] | None = None
+    on_wait: Callable[[str], None] | None = None
     stop: threading.Event | None = None
     accept_unpinned: bool = False
-    patience: Patience = Patience()  # noqa: RUF009 (frozen)
+    patience: Patience = field(default_factory=Patience.from_settings)
 
     def get(self, file: UpstreamFile) -> Path:
         """Return a path with the pinned bytes, verified now. Don't write to it: it may be in the mirror.
@@ -148,7 +151,7 @@ class Sources:
             raise Failure("not tried: offline")
         cache = self._cache
         content, partial = cache.content_path(file), cache.partial_path(file)
-        with cache.lock(content.name, self._halt):
+        with cache.lock(content.name, self._halt, functools.partial(self._report_other, file)):
             cache.mark(content.name)
             if content.exists() and not pins.compare(file, content):  # another process fetched it meanwhile
                 return content
@@ -159,6 +162,8 @@ class Sources:
                 partial.unlink()
                 outcome = self._download(file, url, partial)
             self._verify(file, partial, redact(url), outcome.is_cut_off)
+            if outcome.tag:
+                cache.add_tag(file, url, outcome.tag)
             return cache.add(file, partial)
 
     def _download(self, file: UpstreamFile, url: str, partial: Path) -> Outcome:
@@ -166,7 +171,16 @@ class Sources:
         if have and file.pin and file.bytes in (None, have) and not pins.compare(file, partial):
             return Outcome()  # a run was killed after the last byte
         progress = functools.partial(self.on_progress, file.name) if self.on_progress else lambda *_: None
-        return Download(url, partial, file.bytes, file.pin is not None, self.patience, progress, self.stop).run()
+        wait = functools.partial(self._report_wait, file)
+        return Download(url, partial, file.bytes, file.pin is not None, self.patience, progress, self.stop, wait).run()
+
+    def _report_wait(self, file: UpstreamFile, seconds: float, why: str) -> None:
+        if self.on_wait and seconds >= SHORTEST_WAIT:
+            self.on_wait(f"waiting {seconds:.0f} s for {file.name}: {why}")
+
+    def _report_other(self, file: UpstreamFile) -> None:
+        if self.on_wait:
+            self.on_wait(f"waiting for {file.name}: another process fetches it")
 
     def _get_from_hub(self, file: UpstreamFile, url: str) -> Path:
         path = hub.fetch(url, self.is_offline)

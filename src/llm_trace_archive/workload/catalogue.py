@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ..core.archive import Archive
-from ..core.catalogue import Entry, entries, format_info
+from ..core.catalogue import Entry, entries, format_entries, format_info
 from ..core.extras import require
-from ..core.text import format_table
 
 if TYPE_CHECKING:
     import pandas
@@ -17,31 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class Listing:
-    """A workload: what a reader chooses it by. `rows` and `period` are None while nobody knows them.
-
-    capabilities  what its requests have, such as arrivals and sessions; or the kind of another table
-    licence       SPDX identifier
-    state         "here", "not here", or why it can't be fetched: "not built" yet, "unpinned"
-    """
-
-    name: str
-    rows: int | None
-    period: str | None
-    capabilities: tuple[str, ...]
-    licence: str
-    state: str
-    synthetic: bool
-    same_requests_as: tuple[str, ...]
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the content is here."""
-        return self.state.startswith("here")
-
-
-class Traces(tuple[Listing, ...]):
+class Traces(tuple[Entry, ...]):
     """The workloads of an archive, as a table."""
 
     __slots__ = ()
@@ -50,20 +25,11 @@ class Traces(tuple[Listing, ...]):
         """Return the table as Arrow."""
         import pyarrow as pa
 
-        texts = pa.list_(pa.string())
-        schema = pa.schema(
-            [
-                ("name", pa.string()),
-                ("rows", pa.int64()),
-                ("period", pa.string()),
-                ("capabilities", texts),
-                ("licence", pa.string()),
-                ("state", pa.string()),
-                ("synthetic", pa.bool_()),
-                ("same_requests_as", texts),
-            ]
-        )
-        return pa.Table.from_pylist([asdict(each) for each in self], schema)
+        types = {"rows": pa.int64(), "redistribute": pa.bool_(), "synthetic": pa.bool_(), "is_here": pa.bool_()}
+        types |= dict.fromkeys(("capabilities", "same_requests_as"), pa.list_(pa.string()))
+        rows = [each.as_dict() for each in self]
+        fields = [(name, types.get(name, pa.string())) for name in (rows[0] if rows else ())]
+        return pa.Table.from_pylist(rows, pa.schema(fields))
 
     def polars(self) -> polars.DataFrame:
         """Return the table as Polars."""
@@ -73,22 +39,19 @@ class Traces(tuple[Listing, ...]):
     def pandas(self) -> pandas.DataFrame:
         """Return the table as pandas."""
         pd = require("pandas", "pandas", "a pandas frame")
-        frame: pandas.DataFrame = pd.DataFrame([asdict(each) for each in self]).astype({"rows": "Int64"})
+        frame: pandas.DataFrame = pd.DataFrame([each.as_dict() for each in self]).astype({"rows": "Int64"})
         return frame
 
+    def as_json(self) -> str:
+        """Return the table as JSON: a list of objects."""
+        return json.dumps([each.as_dict() for each in self], indent=2, ensure_ascii=False)
+
+    def as_text(self, wide: bool = True) -> str:
+        """Return the table as text; without `wide`, so that it fits a terminal of 80 columns."""
+        return format_entries(self, wide)
+
     def __repr__(self) -> str:
-        rows = [
-            (
-                each.name + (" (synthetic)" if each.synthetic else ""),
-                f"{each.rows:,}" if each.rows else "?",
-                each.period or "?",
-                ", ".join(each.capabilities) + (" (same requests)" if each.same_requests_as else ""),
-                each.licence,
-                each.state,
-            )
-            for each in self
-        ]
-        return format_table(("trace/workload", "rows", "period", "capabilities", "licence", "content"), rows, {1})
+        return self.as_text()
 
 
 class Info(tuple[Entry, ...]):
@@ -108,16 +71,4 @@ def traces() -> Traces:
 
 def list_traces(archive: Archive, names: Iterable[str] = ()) -> Traces:
     """Return the table of the workloads that names stand for; without names, of all. Raises BadUse."""
-    return Traces(
-        Listing(
-            str(each.workload),
-            each.rows,
-            each.period,
-            each.capabilities,
-            each.recipe.licence["spdx"],
-            each.state,
-            each.recipe.synthetic,
-            each.workload.same_requests_as,
-        )
-        for each in entries(archive, archive.select(names))
-    )
+    return Traces(entries(archive, archive.select(names)))

@@ -148,11 +148,11 @@ def to_json(profiles: Sequence[Profile]) -> str:
 def measure(requests: Records) -> Profile:
     """Return the profile of a table of requests, and of each of its segments if there are several. Raises Problem."""
     runs = find_runs(requests)
-    is_one = len({run.name for run in runs}) == 1
+    workloads = {run.workload for run in runs}
     parts = [
         _measure(
             requests.derive(f"SELECT * FROM {ROWS} WHERE {run.condition}", ""),
-            f"segment {run.segment}" if is_one else f"{run.name} segment {run.segment}",
+            f"{run.workload} {run.segment}".strip() if len(workloads) > 1 else run.segment,
             [replace(run, key=0)],
         )
         for run in (runs if len(runs) > 1 else ())
@@ -297,7 +297,7 @@ def _hours(series: Iterable[tuple[Counts, Counts]], epoch: str | None) -> tuple[
 
 
 def _sessions(requests: Records) -> Sessions:
-    whole = "trace, workload, session_id"
+    whole, run = "trace, workload, session_id", ", ".join(requests.source.run)
     turns = f"SELECT count(*) AS value FROM {ROWS} WHERE session_id IS NOT NULL GROUP BY {whole}"
     distribution = _distribution(requests, turns)
     assert distribution
@@ -306,7 +306,7 @@ def _sessions(requests: Records) -> Sessions:
         SELECT arrival_us - lag(arrival_us) OVER turns AS gap,
           arrival_us - lag(arrival_us + latency_us) OVER turns AS think
         FROM {ROWS} WHERE session_id IS NOT NULL
-        WINDOW turns AS (PARTITION BY trace, workload, segment, session_id ORDER BY turn, arrival_us, request_id)
+        WINDOW turns AS (PARTITION BY {run}, session_id ORDER BY turn, arrival_us, request_id)
     """
     return Sessions(
         sessions=distribution.count,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..checks.integrity import check_pages, unreadable
 from ..checks.keys import find_repeats
-from ..checks.result import Result, first_rows
+from ..checks.result import Result
+from ..checks.rows import first_rows
 from ..columns.constraints import violations
 from ..convert.parquet import ParquetSink
 from ..core.archive import Archive

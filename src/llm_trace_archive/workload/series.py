@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.errors import BadUse
@@ -14,57 +14,68 @@ MOST_BINS = 100_000_000
 
 @dataclass(frozen=True)
 class Run:
-    """The requests that share a clock: those of a segment; `key` is its number in SQL, `condition` true for its rows.
+    """The requests that share a clock, as those of a segment do; `key` is its number in SQL.
 
-    trace        of merged workloads, which share a clock, all their names; so is `workload`
+    columns      the names and values that tell its rows from those of others
     arrivals     how many requests have an arrival
     first, last  arrivals in microseconds since the trace's epoch, or None
     """
 
     key: int
-    trace: str
-    workload: str
-    segment: int
+    columns: Mapping[str, str | int]
     rows: int
     arrivals: int
     first: int | None
     last: int | None
-    condition: str
 
     @property
-    def name(self) -> str:
-        """The workload, as `trace/workload`."""
-        return f"{self.trace}/{self.workload}"
+    def workload(self) -> str:
+        """The workload, as `trace/workload`; empty if several share the clock."""
+        return f"{self.columns['trace']}/{self.columns['workload']}" if "workload" in self.columns else ""
+
+    @property
+    def segment(self) -> str:
+        """The segment, as people read it."""
+        return f"segment {self.columns['segment']}"
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of its columns as SQL."""
+        return {
+            name: quote(value) if isinstance(value, str) else f"{value}::SMALLINT"
+            for name, value in self.columns.items()
+        }
+
+    @property
+    def condition(self) -> str:
+        """The SQL that is true for its rows."""
+        return " AND ".join(f"{name} = {value}" for name, value in self.values.items())
 
 
 def find_runs(requests: Records) -> list[Run]:
     """Return the runs of a table of requests, in the order of their names. Raises Problem."""
-    is_merged = "trace" not in requests.source.run
-    names = "trace, workload"
-    if is_merged:
-        names = ", ".join(f"string_agg(DISTINCT {name}, '+' ORDER BY {name})" for name in ("trace", "workload"))
+    names = requests.source.run
     found = requests.fetch(
-        f"SELECT {names}, segment, count(*), count(arrival_us), min(arrival_us), max(arrival_us) FROM {ROWS} "
-        "GROUP BY ALL ORDER BY ALL"
+        f"SELECT count(*), count(arrival_us), min(arrival_us), max(arrival_us), {', '.join(names)} FROM {ROWS} "
+        f"GROUP BY {', '.join(names)} ORDER BY {', '.join(names)}"
     )
-    conditions = [
-        ("" if is_merged else f"trace = {quote(trace)} AND workload = {quote(workload)} AND ") + f"segment = {segment}"
-        for trace, workload, segment, *_ in found
-    ]
-    return [Run(key, *(*each, condition)) for key, (each, condition) in enumerate(zip(found, conditions, strict=True))]
+    return [Run(key, dict(zip(names, each[4:], strict=True)), *each[:4]) for key, each in enumerate(found)]
 
 
 def key_of(runs: Sequence[Run]) -> str:
     """Return the SQL of the key of a row's run; the fewer columns it needs, the faster."""
     if len(runs) < 2:
         return "0"
-    if len({run.name for run in runs}) == 1:
-        return f"CASE segment {' '.join(f'WHEN {run.segment} THEN {run.key}' for run in runs)} END"
+    if len({run.workload for run in runs}) == 1:
+        cases = (f"WHEN {run.columns['segment']} THEN {run.key}" for run in runs)
+        return f"CASE segment {' '.join(cases)} END"
     return f"CASE {' '.join(f'WHEN {run.condition} THEN {run.key}' for run in runs)} END"
 
 
 def rate(requests: Records, per: Time) -> Records:
     """Return the lazy table of requests, input and output tokens per bin of time, by trace, workload and segment.
+
+    Of merged workloads, which share a clock, by segment alone.
 
     per  width of a bin: a number of seconds, or "100ms", "1s", "10min", "1h"
 
@@ -82,14 +93,13 @@ def rate(requests: Records, per: Time) -> Records:
         raise BadUse(
             "rate", f"{bins:,} bins of {per} are too many", expected=f"at most {MOST_BINS:,}", next="give wider bins"
         )
-    names = (
-        ", ".join(
-            f"({run.key}, {quote(run.trace)}, {quote(run.workload)}, {run.segment}::SMALLINT, "
-            f"{spans[run.key][0]}::BIGINT, {spans[run.key][1]}::BIGINT)"
-            for run in runs
-        )
-        or "(0, '', '', 0::SMALLINT, 1::BIGINT, 0::BIGINT)"
-    )  # of no requests, no bins
+    names = ", ".join(requests.source.run)
+    series = " UNION ALL ".join(
+        f"SELECT {run.key} AS run, {', '.join(f'{value} AS {name}' for name, value in run.values.items())}, "
+        f"unnest(range({spans[run.key][0]}, {spans[run.key][1] + 1})) AS bin"
+        for run in runs
+    )
+    bins_of_all = series or f"SELECT 0 AS run, {names}, 0 AS bin FROM {ROWS} LIMIT 0"
     return requests.tabulate(
         f"""
         WITH counted AS (
@@ -98,9 +108,8 @@ def rate(requests: Records, per: Time) -> Records:
             CASE WHEN count(output_tokens) = count(*) THEN sum(output_tokens) END AS output_tokens
           FROM {ROWS} GROUP BY ALL
         ),
-        runs(run, trace, workload, segment, low, high) AS (VALUES {names}),
-        bins AS (SELECT run, trace, workload, segment, unnest(range(low, high + 1)) AS bin FROM runs)
-        SELECT trace, workload, segment, bin * {width} AS start_us, coalesce(requests, 0) AS requests,
+        bins AS ({bins_of_all})
+        SELECT {names}, bin * {width} AS start_us, coalesce(requests, 0) AS requests,
           CAST(CASE WHEN requests IS NULL THEN 0 ELSE input_tokens END AS BIGINT) AS input_tokens,
           CAST(CASE WHEN requests IS NULL THEN 0 ELSE output_tokens END AS BIGINT) AS output_tokens
         FROM bins LEFT JOIN counted USING (run, bin) ORDER BY run, bin
@@ -110,15 +119,15 @@ def rate(requests: Records, per: Time) -> Records:
 
 
 def require_arrivals(runs: Sequence[Run], purpose: str) -> None:
-    """Raise BadUse that names the workloads of which a request has no arrival."""
+    """Raise BadUse that names the runs of which a request has no arrival."""
     lacking = [run for run in runs if run.arrivals < run.rows]
     if lacking:
         raise BadUse(
-            ", ".join(dict.fromkeys(run.name for run in lacking)),
+            ", ".join(dict.fromkeys(run.workload or run.segment for run in lacking)),
             f"can't answer {purpose}: requests have no arrival",
             found="\n".join(
-                f"{run.name}, segment {run.segment}: {run.rows - run.arrivals:,} of {run.rows:,} requests without one"
+                f"{f'{run.workload} {run.segment}'.strip()}: {run.rows - run.arrivals:,} of {run.rows:,} have none"
                 for run in lacking
             ),
-            next="llm-traces list shows which workloads have arrivals",
+            next="llm-traces list --wide shows which workloads have arrivals",
         )

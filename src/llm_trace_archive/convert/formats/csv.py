@@ -12,14 +12,19 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from ...core.recipe import UpstreamFile, Workload
-from .layout import FieldTexts, Layout, OpenFile, check_fields
+from .layout import FieldTexts, Layout, OpenFile, check_fields, file_error
 from .text import BLOCK_BYTES, compression_of, join_records, lines, read_edges
 
 
 def read_layout(workload: Workload, file: UpstreamFile, path: Path) -> Layout:
     """Return the layout of a CSV file. Raises BadUpstream if its columns are not the recipe's."""
     edges = read_edges(workload, file, path)
-    fields = next(csv.reader([edges.line]))
+    try:
+        fields = next(csv.reader([edges.line], strict=True))
+    except csv.Error:
+        expected = f"names on one line, with quotes in pairs, none longer than {csv.field_size_limit():,} characters"
+        start = repr(edges.line[:80])
+        raise file_error(workload, file, "has a header that can't be read", expected=expected, got=start) from None
     check_fields(workload, file, fields)
     return Layout("csv", edges.line, fields, {}, edges.line_end, edges.tail, compression_of(file), edges.content)
 

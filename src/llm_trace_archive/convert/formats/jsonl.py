@@ -74,7 +74,7 @@ def _leaves(workload: Workload, file: UpstreamFile, line: str) -> dict[str, Any]
 
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise file_error(workload, file, "is not JSON Lines", expected="a JSON object on line 1", got=repr(line[:80]))
@@ -105,7 +105,7 @@ def _first_bad_line(source: OpenFile, reason: str) -> BadUpstream:
             cut = "" if raw.endswith(b"\n") else "  (the file ends within it)"
             return error(f"{number:,}{cut}", "a JSON object", repr(raw[:80].decode("utf-8", "replace")))
         if list(leaves) != fields:
-            return error(f"{number:,}", "keys " + ", ".join(fields), "keys " + ", ".join(leaves))
+            return error(f"{number:,}", "keys " + ", ".join(fields), ("keys " + ", ".join(leaves))[:500])
         for name, value in leaves.items():
             ids_are_bad = isinstance(value, list) and not all(type(each) is int for each in value)
             if _kind(value) != kinds[name] or ids_are_bad or value != value:
