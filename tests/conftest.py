@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from llm_trace_archive.core.archive import Archive
 from support.chance import SEED
+from support.no_clone import unpack_wheel
 from support.programs import BIN, MIRROR, ROOT, Samples, git, llm_traces
 
 
@@ -88,6 +89,12 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     git("add", "--all", cwd=made.root)
     git("commit", "--quiet", "-m", "Samples", cwd=made.root)
     return Samples(made.root, mirror)
+
+
+@pytest.fixture(scope="session")
+def wheel(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an unpacked wheel, whose archive is that of the look-alikes."""
+    return unpack_wheel(samples.root, tmp_path_factory.mktemp("wheel") / "build")
 
 
 @pytest.fixture

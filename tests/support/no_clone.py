@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+
+from support.programs import ROOT
+
+
+def unpack_wheel(archive: Path, home: Path) -> Path:
+    """Build the wheel of this package around an archive, in a new folder, and return the folder of its modules."""
+    source = home / "source"
+    source.mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE.txt"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("recipes", "schemas"):
+        shutil.copytree(archive / name, source / name)
+    shutil.copy(archive / "datapackage.json", source)
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(home)]
+    made = subprocess.run(command, cwd=source, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (file,) = home.glob("*.whl")
+    with zipfile.ZipFile(file) as wheel:
+        wheel.extractall(home / "site")
+    return home / "site"
 
 
 class NoClone:

@@ -297,11 +297,12 @@ def _hours(series: Iterable[tuple[Counts, Counts]], epoch: str | None) -> tuple[
 
 
 def _sessions(requests: Records) -> Sessions:
-    whole, run = "trace, workload, session_id", ", ".join(requests.source.run)
+    whole = "trace, workload, session_id"
     turns = f"SELECT count(*) AS value FROM {ROWS} WHERE session_id IS NOT NULL GROUP BY {whole}"
     distribution = _distribution(requests, turns)
     assert distribution
     ((single,),) = requests.fetch(f"SELECT count(*) FROM ({turns}) WHERE value = 1")
+    run = ", ".join(requests.source.run)
     following = f"""
         SELECT arrival_us - lag(arrival_us) OVER turns AS gap,
           arrival_us - lag(arrival_us + latency_us) OVER turns AS think
