@@ -22,7 +22,6 @@ from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.workload.notes import notes
 from llm_trace_archive.workload.records import database
 from llm_trace_archive.workload.save import check_saved, replay
-from llm_trace_archive.workload.shape import ShapeWarning
 from support.tables import ARCHIVE, MakeRequests, requests_in
 
 S = 1_000_000
@@ -36,7 +35,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> MakeRequests:
 @pytest.fixture(autouse=True)
 def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ShapeWarning)
+        warnings.simplefilter("ignore", lta.ShapeWarning)
         yield
 
 
@@ -251,7 +250,7 @@ def test_what_spoils_a_benchmark_is_noted(make: MakeRequests, tmp_path: Path) ->
     assert notes(make("kavier/prefill", input_tokens=[1]))[0] == "kavier/prefill: requests have no arrivals"
     assert notes(make("marconi/lmsys", arrival_us=[1]))[0] == "marconi/lmsys: arrivals are synthetic"
     assert any("may not be redistributed" in note for note in notes(make("lmsys-chat-1m/requests", input_tokens=[1])))
-    with pytest.warns(ShapeWarning, match="1 of 6 requests failed"):
+    with pytest.warns(lta.ShapeWarning, match="1 of 6 requests failed"):
         table.save(tmp_path / "mine.parquet")
 
 
