@@ -9,6 +9,7 @@ pair runs in turn, in processes of their own where start-up counts; the medians 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -23,6 +24,7 @@ import duckdb
 
 import llm_trace_archive as lta
 from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.core.files import hash_file
 
 ROOT = Path(__file__).parent.parent
 NAME = "azure-2024/conversation"
@@ -68,10 +70,28 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def timed_process(code: str, cwd: Path) -> float:
+def timed_process(code: str, cwd: Path, environment: dict[str, str] | None = None) -> float:
     """Run Python code that prints seconds, and return them."""
-    ran = subprocess.run([sys.executable, "-c", code], cwd=cwd, check=True, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, env=environment, check=True, capture_output=True, text=True
+    )
     return float(ran.stdout)
+
+
+def install(home: Path, table: Path) -> dict[str, str]:
+    """Unpack the wheel, put the table into a user's data folder, and return the environment of a program there."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(home)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = home.glob("*.whl")
+    shutil.unpack_archive(wheel, home / "site", "zip")
+    archive = Archive(home / "site/llm_trace_archive/archive", home / "data")
+    (workload,) = archive.select([NAME])
+    content = archive.path(workload)
+    content.parent.mkdir(parents=True)
+    os.link(table, content)
+    content.with_suffix(".json").write_text(json.dumps({"hash": f"sha256:{hash_file(content)[0]}"}))
+    own = {"PYTHONPATH": home / "site", "LLM_TRACES_DATA": home / "data", "LLM_TRACES_CACHE": home / "cache"}
+    return os.environ | {name: str(value) for name, value in own.items()}
 
 
 def by_hand(sql: str) -> object:
@@ -93,11 +113,12 @@ def report(name: str, ours: list[float], theirs: list[float] | None = None) -> N
 
 START = "import time; started = time.perf_counter(); "
 STOP = "; print(time.perf_counter() - started)"
+FIRST_ROWS = f"import llm_trace_archive as lta; lta.open; {START}lta.open({NAME!r}).head()" + STOP
 IMPORTS = {
     "import llm_trace_archive": START + "import llm_trace_archive" + STOP,
     "import, and load the engine": START + "import llm_trace_archive as lta; lta.open" + STOP,
     "import duckdb and pyarrow, by themselves": START + "import duckdb, pyarrow" + STOP,
-    "first rows after import": f"import llm_trace_archive as lta; lta.open; {START}lta.open({NAME!r}).head()" + STOP,
+    "first rows after import, in a clone": FIRST_ROWS,
 }
 
 
@@ -115,6 +136,10 @@ def main() -> None:
         for name, code in IMPORTS.items():
             timed_process(code, root)  # warms up
             report(name, [timed_process(code, root) for _ in range(options.runs)])
+        environment = install(Path(folder) / "installed", path)
+        first, *others = [timed_process(FIRST_ROWS, Path(folder), environment) for _ in range(options.runs + 1)]
+        report("the same without one, hashed before", [first])
+        report("first rows after import, without a clone", others)
 
         opened = lta.open(NAME)
         assert isinstance(opened, lta.Requests)

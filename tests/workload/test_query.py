@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -160,3 +162,25 @@ def test_head_prints_rows_and_names_what_is_empty(samples: Samples) -> None:
     assert head.split()[:3] == ["trace", "workload", "request_id"]
     assert len(rows) == 2
     assert empty.startswith("no value here: cached_tokens, model")
+
+
+def test_a_device_is_written_and_not_replaced(samples: Samples, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        query(samples, "SELECT 1 AS one", "-o", pipe, "--format", "csv")
+        assert read.result(timeout=60) == '"one"\n1\n'
+    assert pipe.is_fifo()
+
+
+def test_a_full_disk_is_one_message_and_the_file_stays(samples: Samples) -> None:
+    error = fail(samples.root, "SELECT 1", "-o", "/dev/full", "--format", "csv")
+    assert error.startswith("/dev/full: can't be written: No space left on device")
+
+
+def test_a_link_to_a_file_stays_a_link(samples: Samples, tmp_path: Path) -> None:
+    (tmp_path / "answer.csv").symlink_to(tmp_path / "target.csv")
+    query(samples, "SELECT 1 AS one", "-o", tmp_path / "answer.csv")
+    assert (tmp_path / "answer.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text() == '"one"\n1\n'

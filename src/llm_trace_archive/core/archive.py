@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import recipe_file
-from .documents import find_faults, packaged, read_json
+from .documents import find_faults, is_packaged, packaged, read_json
 from .errors import BadUse
 from .recipe import Recipe, Workload
 from .settings import archive_folder, data_folder
@@ -142,6 +142,8 @@ class Archive:
         if not os.path.lexists(self.root / LOCK):
             return {}
         lock = read_json(self.root, LOCK)
+        if is_packaged(self.root / LOCK):
+            return lock
         if faults := list(find_faults(lock, "datapackage.schema.json")):
             lines = [f"{'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults[:FAULTS_SHOWN]]
             lines += [f"and {len(faults) - FAULTS_SHOWN:,} more"] if len(faults) > FAULTS_SHOWN else []

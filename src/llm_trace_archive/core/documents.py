@@ -78,6 +78,11 @@ def schema_folder() -> Path:
     return next(folder for folder in folders if folder.is_dir())
 
 
+def is_packaged(path: Path) -> bool:
+    """Return whether a file came with the wheel of this package: it was checked when the wheel was made."""
+    return path.is_relative_to(Path(__file__).parents[1] / "archive")
+
+
 @cache
 def packaged(name: str) -> dict[str, Any]:
     """Return a schema of this package, such as "recipe.schema.json". Don't change it."""

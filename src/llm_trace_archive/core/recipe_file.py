@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .documents import DEEPEST, TOO_DEEP, Fault, Where, find_faults, read_text
+from .documents import DEEPEST, TOO_DEEP, Fault, Where, find_faults, is_packaged, read_text
 from .errors import BadUse
 from .recipe import Column, Derived, FileList, Kind, Recipe, Rule, UpstreamFile, View, Workload
 
@@ -64,7 +64,7 @@ def _read_origin(path: Path, name: str) -> tuple[dict[str, Any], list[Fault]]:
 
 
 def _form_faults(raw: Mapping[str, Any], path: Path) -> list[Fault]:
-    return [*find_faults(raw, "recipe.schema.json"), *_meaning_faults(raw, path)]
+    return [] if is_packaged(path) else [*find_faults(raw, "recipe.schema.json"), *_meaning_faults(raw, path)]
 
 
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:

@@ -38,8 +38,8 @@ def open_in(archive: Archive, *names: str, fetch: bool = False) -> Records:
         saved = read_saved(archive, Path(names[0]))
         return Requests(saved, saved.sql)
     workloads = select(archive, names)
-    if fetch:
-        fetch_content(archive, workloads)
+    if fetch and (missing := [each for each in workloads if not store.is_good(archive, each)]):
+        fetch_content(archive, missing)
     store.require(archive, workloads)
     return open_records(Source(archive, tuple(workloads)))
 
@@ -79,7 +79,7 @@ def fetch_content(archive: Archive, workloads: list[Workload]) -> None:
 
     with Progress() as progress:
         mirror = os.environ.get("LLM_TRACES_MIRROR") or None
-        sources = Sources(cache=cache_folder(), mirror=mirror, on_progress=progress.bytes)
+        sources = Sources(cache=cache_folder(), mirror=mirror, on_progress=progress.bytes, on_wait=progress.waiting)
         store.fetch(archive, workloads, sources)
 
 

@@ -47,17 +47,16 @@ def write(rows: duckdb.DuckDBPyRelation, format: str, out: TextIO) -> bool:
 
 
 def write_file(rows: duckdb.DuckDBPyRelation, format: str, path: Path) -> None:
-    """Write all rows to a file, which appears when it is complete. Raises BadUse if it can't be written."""
+    """Write all rows to a file, which appears when it is complete, or into a device or a pipe.
+
+    Raises BadUse if it can't be written; a file then keeps its content.
+    """
     try:
-        with replacing(path) as part:
-            if format == "parquet":
-                _write_parquet(rows, part)
-                return
-            with part.open("w", encoding="utf-8", newline="") as out:
-                if format == "table":
-                    out.write(rows_as_text(rows.columns, rows.fetchall()) + "\n")
-                else:
-                    write(rows, format, out)
+        if path.exists() and not path.is_file():
+            _write_all(rows, format, path)  # a device can't be replaced
+            return
+        with replacing(path.resolve()) as part:
+            _write_all(rows, format, part)
     except OSError as error:
         raise BadUse(
             str(path),
@@ -65,6 +64,17 @@ def write_file(rows: duckdb.DuckDBPyRelation, format: str, path: Path) -> None:
             kept="the file as it was; nothing is half-written",
             next="free some space, or give another file",
         ) from None
+
+
+def _write_all(rows: duckdb.DuckDBPyRelation, format: str, path: Path) -> None:
+    if format == "parquet":
+        _write_parquet(rows, path)
+        return
+    with path.open("w", encoding="utf-8", newline="") as out:
+        if format == "table":
+            out.write(rows_as_text(rows.columns, rows.fetchall()) + "\n")
+        else:
+            write(rows, format, out)
 
 
 def rows_as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

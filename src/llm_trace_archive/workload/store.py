@@ -113,16 +113,17 @@ def fetch(archive: Archive, workloads: Iterable[Workload], sources: Sources) -> 
     if archive.store is None:
         from ..annex.get import get
 
-        get(archive, chosen)
+        get(archive, chosen, sources.on_wait or (lambda line: None))
         return
     for workload in chosen:
         target = archive.path(workload)
         with report_disk_problems(target), locked(target.parent):  # another process may bring it at the same time
-            if not _is_good(archive, workload):
+            if not is_good(archive, workload):
                 _bring(archive, workload, target, sources)
 
 
-def _is_good(archive: Archive, workload: Workload) -> bool:
+def is_good(archive: Archive, workload: Workload) -> bool:
+    """Return whether the content of a workload is here and not corrupt."""
     if not archive.is_present(workload):
         return False
     try:
