@@ -76,10 +76,10 @@ def test_a_window_keeps_sessions_whole_or_cuts_them_and_says_how_many_requests_l
         arrival_us=[0, 10 * S, 11 * S, 12 * S, 19 * S, 25 * S, 30 * S, 40 * S],
         session_id=["a", "b", "a", None, "c", "b", "a", None],
     )
-    with pytest.warns(lta.ShapeWarning, match="1 requests of its sessions arrive after its end and are kept; 1"):
+    with pytest.warns(lta.ShapeWarning, match="1 request of its sessions after its end are kept; 1 request in it"):
         whole = table.window(10, 20)
     assert column(whole, "request_id") == [1, 3, 4, 5]
-    with pytest.warns(lta.ShapeWarning, match="1 requests arrive before it and 2 after it, and are left out"):
+    with pytest.warns(lta.ShapeWarning, match="1 request before it and 2 after it are left out"):
         cut = table.window(10, 20, sessions="cut")
     assert column(cut, "request_id") == [1, 2, 3, 4]
 
@@ -136,6 +136,8 @@ def test_a_context_is_dropped_or_clipped_to_whole_blocks(make: MakeRequests) -> 
         hash_ids=[[1, 2], [1, 2, 3, 4, 5, 6, 7], None, [1, 2, 3]],
     )
     assert column(table.max_context(40), "request_id") == [0, 3]
+    with pytest.warns(lta.ShapeWarning, match="2 requests of unknown length are kept"):
+        assert column(make(input_tokens=[9, None, None]).max_context(8), "request_id") == [1, 2]
     clipped = table.max_context(45, "clip")
     assert column(clipped, "input_tokens") == [32, 32, 1, 40]
     assert column(clipped, "output_tokens") == [8, 10, 44, None]
