@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from llm_trace_archive.annex.get import get
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse, Problem
 from support.programs import git, run
+from support.servers import site, slow
 from support.small_archive import names_here
 
 
@@ -64,3 +67,18 @@ def test_a_pointer_that_covers_content_is_reported_with_the_command_that_helps(r
         get(archive, archive.select(["demo/one"]))
     git("checkout", "--", path, cwd=ready)
     assert names_here(ready) == {"one"}
+
+
+def test_the_second_of_two_gets_waits_for_the_first(ready: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = (home / "mirror/demo/one.csv").read_bytes()
+    with site() as served:
+        served.scripts["/demo/one.csv"] = slow(content, len(content) // 20 + 1, 0.2)
+        monkeypatch.setenv("LLM_TRACES_MIRROR", served.url)
+        first = subprocess.Popen(["git", "annex", "get", "--quiet", "data/demo/one.parquet"], cwd=ready)
+        while not served.requests:
+            time.sleep(0.05)
+        lines: list[str] = []
+        get(Archive(ready), Archive(ready).select(["demo/one"]), lines.append)
+        assert first.wait() == 0 and names_here(ready) == {"one"}
+        assert lines == ["waiting for another process that is getting the same content"]
+        assert served.requests == {"/demo/one.csv": 1}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 
@@ -14,7 +16,7 @@ from llm_trace_archive.annex.setup import REMOTE, REMOTE_UUID, setup
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
 from llm_trace_archive.upstream.sources import Sources
-from support.programs import git, run
+from support.programs import BIN, git, run
 from support.small_archive import names_here, store
 
 
@@ -27,6 +29,16 @@ def test_a_second_setup_changes_nothing(ready: Path) -> None:
     before = refs(ready), config.read_bytes()
     assert setup(Archive(ready)) == []
     assert (refs(ready), config.read_bytes()) == before
+
+
+def test_several_at_once_succeed(clone: Path) -> None:
+    running = [
+        subprocess.Popen([BIN / "llm-traces", "setup"], cwd=clone, text=True, stdout=PIPE, stderr=STDOUT)
+        for _ in range(4)
+    ]
+    output = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 4, output
+    assert output.count("nothing to do: the clone is ready\n") == 3
 
 
 def test_a_remote_that_is_known_but_not_enabled_is_enabled(ready: Path, tmp_path: Path) -> None:

@@ -147,6 +147,23 @@ WRONG = {
     ),
     "unknown-table": ('table = "telemetry"', 'table = "telemetrie"'),
     "table-without-row-numbers": ("row = true, ", 'type = "int64", '),
+    "figure-of-an-unknown-column": ("range = { output_tokens = [1, 1] }", "range = { out_tokens = [1, 1] }"),
+    "figure-of-the-table-by-column": ("tolerance = 0.0005, by", "tolerance = 0.0005, rows = { gpu = 3 }, by"),
+    "figure-of-columns-as-number": ('source = "filtered_prefill.csv", tolerance', 'source = "x", mean = 3, tolerance'),
+    "by-an-unknown-column": ('by = "input_tokens"', 'by = "input_token"'),
+    "empty-window": (
+        'source = "filtered_prefill.csv", tolerance = 0.0005, by = "input_tokens", median = {',
+        'source = "x", succeeded_per_s = { "9-9" = 1.0 } }, { source = "y", by = "input_tokens", median = {',
+    ),
+    "epoch-without-a-date": ('epoch = "2025-06-13', 'epoch = "2025-06-31'),
+    "block-ids-without-block-tokens": (
+        "[columns]\n",
+        '[columns]\nhash_ids = { from = "provider", derive = "block_ids" }\n',
+    ),
+    "trailing-newline": ('name = "prefill"', 'name = "prefill\\n"'),
+    "terminal-codes": ('title = "Kavier, prefill latency"', 'title = "\\u001b]0;owned\\u0007"'),
+    "nested": ('title = "Kavier, prefill latency"', f"title = {'[' * 2000}{']' * 2000}"),
+    "integer-beyond-64-bits": ("rows = 90", f"rows = {2**64}"),
     "several": ('spdx = "MIT"\nredistribute = true', 'redistribute = "yes"\ncolour = "blue"'),
 }
 

@@ -84,6 +84,15 @@ def test_one_that_fails_does_not_stop_the_others(samples: Samples, tmp_path: Pat
     assert [each["name"] for each in Archive(root).lock["resources"]] == ["burstgpt-1", "burstgpt-3"]
 
 
+def test_an_unwritable_cache_is_no_fault_of_the_data_folder(samples: Samples, tmp_path: Path) -> None:
+    root = archive_of(samples, tmp_path)
+    done = run_here("build", "kavier/decode", "--mirror", samples.mirror, cwd=root, LLM_TRACES_CACHE="/proc/cache")
+    assert done.returncode == 0, done.stderr
+    done = run_here("build", "kavier/decode", cwd=root, LLM_TRACES_CACHE="/proc/cache")
+    assert done.returncode == 2
+    assert "the cache cannot keep raw_decode.csv" in done.stderr and "LLM_TRACES_CACHE" in done.stderr
+
+
 def test_wrong_bytes_are_reported_and_not_built(samples: Samples, tmp_path: Path) -> None:
     """Truncated, bit-flipped, empty, a pointer, a page: none matches the pin."""
     root = archive_of(samples, tmp_path / "archive")

@@ -31,9 +31,11 @@ from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.content.crate import describe_files
 from llm_trace_archive.release.content.croissant import describe_tables
 from llm_trace_archive.release.gate import check as gate
-from support.bundles import summed
+from support.bundles import summed, tiny_bundle
 from support.command import run_here
+from support.fake_hub import fake_hub
 from support.golden import assert_golden
+from support.hub_runs import environment, release_quickly
 from support.programs import BIN, git, llm_traces
 from support.releases import LEFT_OUT, RELEASED, Release
 
@@ -224,6 +226,38 @@ def test_croissant_reads_nulls_lists_and_numbers_of_every_type(tmp_path: Path) -
     assert records(tmp_path, "t") == pa.table(columns).to_pylist()
 
 
+# -- its README -------------------------------------------------------------------------------------------------------
+
+# Runs each Python block of the README in a namespace of its own.
+RUN_PYTHON = r"""
+import pathlib, re
+for block in re.findall(r"```python\n(.*?)```", pathlib.Path("README.md").read_text(), re.DOTALL):
+    exec(compile(block, "README.md", "exec"), {})
+    print("ran", len(block.splitlines()), "lines")
+"""
+
+
+def test_every_line_of_code_in_the_readme_runs_in_its_own_folder_with_stock_packages(
+    report: gate.Report, tmp_path: Path
+) -> None:
+    root = tmp_path / "any name"
+    with fake_hub(tmp_path / "hub") as hub:
+        hub.organisations = ("llm-trace-archive",)
+        packed = pack.pack(report, root)
+        assert packed
+        release_quickly(hub, packed, repo="llm-trace-archive/llm-trace-archive")
+        text = (root / "README.md").read_text()
+        more = {"FRICTIONLESS_ARROW": "off", "HF_DATASETS_CACHE": str(tmp_path / "cache"), "PYTHONWARNINGS": "ignore"}
+        means = environment(hub, **more)
+        blocks = re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+        assert [kind for kind, _ in blocks] == ["sh", "python", "python", "python"]
+        for command in (["bash", "-eu", "-c", blocks[0][1]], ["python", "-c", RUN_PYTHON]):
+            done = subprocess.run(command, cwd=root, env=means, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("ran ") == 3
+    assert content(root) == content(packed.root) and Bundle.open(root)
+
+
 # -- RO-Crate ---------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +268,7 @@ def test_the_crate_lists_every_file_and_every_reference_resolves(bundle: Bundle)
     assert crate.root_dataset["publisher"]["url"] == bundle.package["homepage"]
     assert crate.root_dataset["version"] == __version__ and str(crate.version) == "1.1"
     assert crate.root_dataset["datePublished"] == bundle.citation["date-released"]
-    assert [each["name"] for each in crate.root_dataset["author"]] == ["Jo Doe", "The LLM Trace Archive authors"]
+    assert [each["name"] for each in crate.root_dataset["author"]] == ["Ada Lovelace", "Analytical Engine Society"]
     files = {each.id for each in crate.get_entities() if each.type == "File"}
     assert files == {each.path for each in bundle.files} - {"ro-crate-metadata.json"}
     graph = {each["@id"]: each for each in read(bundle, "ro-crate-metadata.json")["@graph"]}
@@ -330,6 +364,31 @@ def test_other_folders_are_refused(report: gate.Report, bundle: Bundle, original
     assert_golden("release/folder-refused", "\n".join(refusals), tmp=tmp_path, archive=original.root)
 
 
+@pytest.mark.parametrize("name", ["fifo", SUMS])
+def test_a_named_pipe_is_reported_and_not_opened(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "bundle"
+    shutil.copytree(bundle.root, root)
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    with pytest.raises(Problem, match=f"{name}: not a plain file"):
+        Bundle.open(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("datapackage.json", text) for text in ("", "[]", "{", "null", "{}", '{"resources": [1]}')),
+        *(("CITATION.cff", text) for text in ("", "[]", "{", "null", "\t")),
+    ],
+)
+def test_a_bundle_with_broken_metadata_is_bad_use(tmp_path: Path, name: str, text: str) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    (bundle.root / name).write_text(text)
+    broken = summed(bundle.root)
+    with pytest.raises(BadUse, match=name):
+        _ = broken.package, broken.citation
+
+
 def test_a_folder_that_git_ignores_may_be_inside_the_archive(archive_copy: Release, tmp_path: Path) -> None:
     report = gate.check(archive_copy.archive, archive_copy.sources(tmp_path))
     assert pack.pack(report, archive_copy.root / "dist" / "bundle")
@@ -423,6 +482,15 @@ def test_a_release_of_every_trace_has_less_than_a_hundred_files(archive: Archive
     assert 60 < len(released) + len(recipes) + len(schemas) + others < 100
 
 
+CITED = """\
+doi: 10.5281/zenodo.42
+identifiers:
+- type: doi
+  value: 10.5281/zenodo.42
+  description: The DOI of version {0}.
+"""
+
+
 def test_real_traces_are_bundled_and_read_by_mlcroissant(archive: Archive, mirror: Path, tmp_path: Path) -> None:
     """The traces whose upstream files are available, built and released."""
     clone = tmp_path / "archive"
@@ -430,6 +498,11 @@ def test_real_traces_are_bundled_and_read_by_mlcroissant(archive: Archive, mirro
     changelog = clone / "CHANGELOG.md"
     date = yaml.safe_load((clone / "CITATION.cff").read_text())["date-released"]
     changelog.write_text(changelog.read_text().replace("(unreleased)", f"({date})", 1))
+    citation = clone / "CITATION.cff"
+    citation.write_text(
+        citation.read_text().replace("The LLM Trace Archive authors", "Analytical Engine Society")
+        + CITED.format(__version__)
+    )
     git("commit", "--quiet", "--all", "--allow-empty", "--message", "Release", cwd=clone)
     git("tag", "--force", __version__, cwd=clone)
     locked = Archive(clone).locked

@@ -27,7 +27,7 @@ from llm_trace_archive.release.gate import sensitive
 from support.command import run_here
 from support.golden import assert_golden
 from support.programs import ROOT, git
-from support.releases import LEFT_OUT, RELEASED, Release, releasable
+from support.releases import DATE, LEFT_OUT, RELEASED, Release, releasable
 
 # In pieces, so that no scanner of this repository takes them for real.
 SECRETS = {
@@ -42,7 +42,23 @@ SECRETS = {
     "Private Key": "-----BEGIN " + "RSA PRIVATE KEY-----",
     "Basic Auth Credentials": "https://jo:" + "pass" + "@example.org/",
     "JSON Web Token": "eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+    "Bearer token": "Authorization: " + "Bearer 0123abcd4567",
+    "Password": "pass" + "word=hunter22",
 }
+# What points to a person, their account or their machine.
+PERSONAL = {
+    "e-mail addresses": (
+        "jörg@exämple.org", "用户@例子.公司", "jo@xn--exmple-cua.org", "jo (at) example.org", "jo[at]example[dot]org",
+        "JO <AT> EXAMPLE.ORG", "o'neill@example.org",
+    ),
+    "phone numbers": (
+        "+49 30 1234567", "+1 (555) 234-5678", "+3120/5989898", "555-234-5678", "(555) 234-5678", "Tel.: 030 1234567",
+    ),
+    "bank accounts": ("DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "NL91ABNA0417164300"),
+    "home folders": (
+        "/home/jo/traces", "file:///home/jo/x", "/Users/jo", r"C:\Users\jo", r"C:\\Users\\jo\\x", "/root/x.csv",
+    ),
+}  # fmt: skip
 
 
 def check(release: Release, cache: Path) -> gate.Report:
@@ -133,6 +149,26 @@ def remove_git(release: Release) -> None:
     (release.root / "data").rename(release.root.parent / "data")
 
 
+def move_to_the_future(release: Release) -> None:
+    for name in ("CITATION.cff", "CHANGELOG.md"):
+        path = release.root / name
+        path.write_text(path.read_text().replace(DATE, "2999-01-01"))
+    release.commit()
+
+
+def fill_in_later(release: Release) -> None:
+    path = release.root / "CITATION.cff"
+    text = path.read_text().replace("Analytical Engine Society", "The LLM Trace Archive authors")
+    path.write_text(text.replace("Lovelace", "Doe").replace("0000-0001-2345-6789", "0000-0002-1825-0097"))
+    release.commit()
+
+
+def name_one_licence(release: Release) -> None:
+    path = release.root / "CITATION.cff"
+    path.write_text(re.sub(r"license:\n(  - .*\n)+", "license: MIT\n", path.read_text()))
+    release.commit()
+
+
 def add_sensitive_texts(release: Release) -> None:
     with (release.root / "LICENSE.txt").open("a") as stream:
         stream.write(f"Ask jo.doe@example.org, or log in at 10.1.2.3 with {SECRETS['Hugging Face token']}.\n")
@@ -146,6 +182,9 @@ FAULTS: dict[str, Callable[[Release], None]] = {
     "wrong-tag": rename_tag,
     "tag-on-earlier-commit": commit_after_tag,
     "changelog-unreleased": remove_date,
+    "date-in-the-future": move_to_the_future,
+    "authors-to-fill-in": fill_in_later,
+    "one-licence-of-several": name_one_licence,
     "versions-differ": change_versions,
     "files-missing": remove_files,
     "licence-text-missing": remove_licence_text,
@@ -190,6 +229,37 @@ def test_columns_with_sensitive_values_are_findings(tmp_path: Path) -> None:
 def test_a_licence_that_spdx_does_not_list_is_a_finding(tmp_path: Path) -> None:
     report = check(releasable(tmp_path, rows=10, spdx="CC BY 4.0"), tmp_path / "cache")
     assert_golden("release/unknown-licence", list_findings(report))
+
+
+LICENCES = {
+    "CC-BY-NC-ND-4.0": "not by CC-BY-NC-ND-4.0",
+    "LicenseRef-Ours": "not by LicenseRef-Ours",
+    "GPL-3.0-only AND MIT": "not by GPL-3.0-only",
+    "MIT": "copyright notice that MIT requires",
+    "BSD-3-Clause": "copyright notice that BSD-3-Clause requires",
+}
+
+
+@pytest.mark.parametrize("spdx", LICENCES)
+def test_a_licence_needs_a_reason_or_a_notice_that_it_does_not_give_itself(tmp_path: Path, spdx: str) -> None:
+    release = releasable(tmp_path, rows=10, spdx=spdx)
+    found = list_findings(check(release, tmp_path / "cache"), "demo/few")
+    assert LICENCES[spdx] in found and "recipes/demo.toml" in found
+
+
+def test_the_recipe_gives_the_reason_and_the_notice(tmp_path: Path) -> None:
+    given = 'reason = "The authors allow it."\ncopyright = ["Copyright (c) 1843 A. A. L."]'
+    release = releasable(tmp_path, rows=10, spdx="LicenseRef-Ours AND MIT", licence=given)
+    citation = release.root / "CITATION.cff"
+    citation.write_text(citation.read_text().replace("  - LicenseRef-Ours AND MIT\n", ""))
+    release.commit()
+    report = check(release, tmp_path / "cache")
+    assert list_findings(report) == ""
+    texts = report.contents.texts
+    assert "The authors allow it." in texts["NOTICE"]
+    for path in ("NOTICE", "LICENSES/MIT.txt"):
+        assert "Copyright (c) 1843 A. A. L." in texts[path]
+    assert "<year>" not in texts["LICENSES/MIT.txt"]
 
 
 def test_an_unavailable_upstream_is_a_finding(original: Release, tmp_path: Path) -> None:
@@ -281,11 +351,24 @@ def test_secrets_are_found_and_named_but_not_shown(kind: str) -> None:
         "| 0.06 | 26.0.1 | 10.20250828 | 1.2.3.4.5 | 300.1.1.1 | 12:34:56 |",
         "http://127.0.0.1:8000/ and ::1",
         "std::vector, a:b:c, @tag, foo@bar",
+        "pip install a@1.2.3, arrived at noon (at 5 req/s), #@!.?, a@b.c/d",
+        "2024-05-12 00:00:00+00:00, UTC+8, 1.5e+10, 3.7e+1234567, 512-123-4567, +12, 10-234-5678-9",
+        "DE89 3704 0044 0532 0130 01, XX12ABCD12345678, AB12CD34EF56AB12CD34EF56",
+        "https://example.org/home/page, src/home/x, ~/upstream, /homepage, /root",
+        "password=<password>, password: ***, token=$TOKEN, 'password': {password}, output_tokens = 512, bearer of news",
         "",
     ],
 )
 def test_ids_hashes_versions_and_times_are_not_sensitive(harmless: str) -> None:
     assert not any(find_matches(harmless).values())
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in PERSONAL.items() for value in values])
+def test_what_points_to_a_person_is_found_and_masked(kind: str, value: str) -> None:
+    for text in (value, f"x {value} y", f"'{value}'", f"see {value}."):
+        assert find_matches(text)[kind] == [text]
+        described = {name: found for name, _, found in sensitive.find_sensitive(pa.array([text]))}[kind]
+        assert value not in described[0] and "characters)" in described[0]
 
 
 TEXTS = ["{}", "from {} to", "[{}]:80", "ip={};", "at {}. Then", "{}: hello", "ip:{}", "127.0.0.1 {}", "::1,{}"]
@@ -300,6 +383,15 @@ def test_every_ip_address_is_found(address: object, text: str) -> None:
 
 @given(st.emails(domains=st.sampled_from(["example.org", "a-b.example.co"])).filter(lambda each: each.isascii()))
 def test_every_plain_email_address_is_found(address: str) -> None:
+    assert find_matches(f"<{address}>")["e-mail addresses"] == [f"<{address}>"]
+
+
+LETTERS = st.text(st.characters(categories=["Ll", "Lo"]), min_size=2, max_size=8)
+
+
+@given(LETTERS, LETTERS, LETTERS)
+def test_every_email_address_of_any_script_is_found(who: str, domain: str, top: str) -> None:
+    address = f"{who}@{domain}.{top}"
     assert find_matches(f"<{address}>")["e-mail addresses"] == [f"<{address}>"]
 
 
@@ -364,7 +456,7 @@ def test_addresses_that_authors_publish_are_allowed_in_the_citation_only(archive
     ("licence", "pages"),
     [
         ("MIT", ["https://spdx.org/licenses/MIT.html"]),
-        ("MIT AND CC-BY-NC-4.0", [f"https://spdx.org/licenses/{key}.html" for key in ("CC-BY-NC-4.0", "MIT")]),
+        ("MIT AND CC-BY-NC-4.0", [f"https://spdx.org/licenses/{key}.html" for key in ("MIT", "CC-BY-NC-4.0")]),
         ("MIT AND", []),
         ("LicenseRef-Ours OR MIT", ["https://example.org/terms", "https://spdx.org/licenses/MIT.html"]),
     ],

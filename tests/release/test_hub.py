@@ -20,6 +20,8 @@ from llm_trace_archive.core.errors import Problem
 from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.bundle.pack import pack
 from llm_trace_archive.release.gate import check as gate
+from llm_trace_archive.release.hub import release as hub_release
+from llm_trace_archive.upstream.http import Patience
 from support.bundles import summed, tiny_bundle
 from support.chance import SEED, seeds
 from support.command import run_here
@@ -106,11 +108,12 @@ def test_the_next_release_sends_what_changed_and_deletes_what_is_gone(hub: FakeH
     out = publish(hub, second)
     assert_released(hub, hub.repos[NAME], first, second)
     changed = {"data/demo/few.parquet", "datapackage.json", "CITATION.cff", "README.md", "SHA256SUMS"}
+    changed |= {"recipes/demo.toml", "release-report.json"}
     sizes = {each.path: each.bytes for each in second.files}
     assert hub.sent["lfs"] == sizes["data/demo/few.parquet"]
     assert sum(hub.sent.values()) == sum(sizes[path] for path in changed)
-    assert "5 files to send" in out
-    assert "1 to delete, 2 unchanged" in out
+    assert "7 files to send" in out
+    assert "1 to delete, 5 unchanged" in out
     # The earlier one is still there, and releasing it again does not restore it on main.
     assert "nothing to do" in publish(hub, first)
     assert_released(hub, hub.repos[NAME], first, second)
@@ -156,11 +159,24 @@ def test_a_private_repo_is_created_and_is_visible_only_with_the_token(hub: FakeH
     assert_golden("hub/private-repo-not-visible", ran.stderr)
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 500])
+@pytest.mark.parametrize("route", ["whoami", "repo_info", "preupload", "commit", "tag"])
+def test_a_token_that_the_hub_repeats_is_masked(hub: FakeHub, tmp_path: Path, route: str, status: int) -> None:
+    token = "hf_writer_" + "aB3" * 12
+    hub.tokens[token] = WRITER
+    hub.faults = [Fault(1, f"echo {status}", route, lasts=True)]
+    bundle = tiny_bundle(tmp_path / "bundle", few=3)
+    with client_of(hub, token), pytest.raises(Problem) as caught:
+        hub_release.release(bundle, NAME, say=(said := []).append, patience=Patience(tries=2, first_pause=0.001))
+    assert "aB3" not in f"{said} {caught.value}"
+
+
 def release_and_change_bundle(hub: FakeHub, bundle: Bundle) -> None:
-    publish(hub, bundle)
+    (bundle.root / "OLD.txt").write_text("Old.\n")
+    publish(hub, summed(bundle.root))
     (bundle.root / "README.md").write_text("---\nlicense: mit\n---\n# Other\n")
-    (bundle.root / "LICENSE.txt").unlink()
-    (bundle.root / "NOTICE").write_text("New.\n")
+    (bundle.root / "OLD.txt").unlink()
+    (bundle.root / "NEW.txt").write_text("New.\n")
     summed(bundle.root)
 
 

@@ -6,6 +6,7 @@ The real server is at LLM_TRACES_INVENIO_URL, with the tokens of two users in LL
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -25,8 +26,10 @@ from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.record import Release
 from llm_trace_archive.release.zenodo import deposit
 from llm_trace_archive.release.zenodo import release as zenodo
+from llm_trace_archive.release.zenodo.answers import Record, read_name
 from llm_trace_archive.release.zenodo.deposit import send_files
 from llm_trace_archive.release.zenodo.invenio import Body, Invenio, Refused
+from llm_trace_archive.release.zenodo.metadata import describe_record
 from llm_trace_archive.upstream.http import Patience
 from support.bundles import cited, summed, tiny_bundle
 from support.fake_invenio import Fake, Fault, fake_invenio
@@ -67,12 +70,10 @@ class Target:
     def release(self, bundle: Bundle, **options: Any) -> Release:
         return zenodo.release(bundle, self.user(), **options)
 
-    def ours(self) -> list[dict[str, Any]]:
+    def ours(self) -> list[Record]:
         """Records and drafts with the title of this test."""
         query = {"q": f'metadata.title:"{self.title}"', "allversions": "true"}
-        return [
-            each for each in self.user().find("/user/records", query) if each["metadata"].get("title") == self.title
-        ]
+        return [each for each in self.user().find("/user/records", query) if each.title == self.title]
 
     def sent(self) -> list[str]:
         """Paths of the files whose content was sent."""
@@ -110,7 +111,11 @@ def target(
 def test_the_real_server_is_there() -> None:
     if not REAL:
         pytest.skip("a real InvenioRDM: LLM_TRACES_INVENIO_URL, _TOKEN and _TOKEN2 are not set")
-    assert Invenio(MEANS["URL"], "").get("/vocabularies/licenses/mit")["id"] == "mit"
+    assert Invenio(MEANS["URL"], "").look(read_name, "/vocabularies/licenses/mit") == "mit"
+
+
+def describe(bundle: Bundle) -> dict[str, Any]:
+    return describe_record(bundle.root, bundle.citation, bundle.package, {}, lambda name: name == "mit")
 
 
 def contents(release: Release) -> dict[str, bytes]:
@@ -133,7 +138,7 @@ def test_a_draft_then_published_then_nothing_to_do(target: Target) -> None:
     assert not draft.published
     assert draft.url == f"{target.url}/uploads/{draft.place}"
     assert draft.doi == f"10.5281/zenodo.{draft.place}"
-    assert [each["is_published"] for each in target.ours()] == [False]
+    assert [each.is_published for each in target.ours()] == [False]
     assert len(target.sent()) == len(bundle.files)
 
     done = target.release(bundle, publish=True)
@@ -148,27 +153,43 @@ def test_a_draft_then_published_then_nothing_to_do(target: Target) -> None:
     assert target.release(bundle, publish=True) == done
     assert target.release(bundle) == done
     assert {method for method, _ in target.asked[before:]} == {"GET"}, "a second release changed something"
-    assert [each["is_published"] for each in target.ours()] == [True]
+    assert [each.is_published for each in target.ours()] == [True]
 
 
 def test_the_metadata_of_the_record(target: Target) -> None:
     done = target.release(target.bundle(), publish=True)
     record = zenodo.find_latest(target.user(""), done.place)
     assert record is not None
-    about = record["metadata"]
+    about = record.metadata
     assert (about["version"], about["publication_date"], about["publisher"]) == ("1.0.0", "2026-11-21", "Zenodo")
     assert about["creators"][0]["person_or_org"]["identifiers"] == [
         {"scheme": "orcid", "identifier": "0000-0002-1825-0097"}
     ]
     assert about["creators"][1]["person_or_org"]["name"] == "The LLM Trace Archive authors"
-    assert [each["id"] for each in about["rights"]] == ["mit", "cc-by-4.0"]
+    assert [(each["person_or_org"]["name"], each["role"]["id"]) for each in about["contributors"]] == [
+        ("Nobody, authors of Demo", "datacollector"),
+        ("A. A. L.", "rightsholder"),
+    ]
+    assert [each["id"] for each in about["rights"]] == ["cc-by-4.0", "mit"]
     assert [(each["identifier"], each["relation_type"]["id"]) for each in about["related_identifiers"]] == [
-        ("10.1234/demo", "isderivedfrom"),
+        ("10.1234/demo", "references"),
         ("https://example.org/few.csv", "isderivedfrom"),
         ("https://example.org/many.csv", "isderivedfrom"),
         ("https://github.com/llm-trace-archive/llm-trace-archive", "issupplementto"),
     ]
-    assert "<td>5,000</td>" in about["description"]
+    files = target.bundle().files
+    assert about["sizes"] == [f"{len(files)} files", f"{sum(each.bytes for each in files) / 1e6:,.1f} MB", "5,003 rows"]
+    assert "application/vnd.apache.parquet" in about["formats"]
+    assert about["languages"][0]["id"] == "eng"
+    assert about["additional_descriptions"][0]["description"].startswith("Made by llm-traces release: version 1.0.0 of")
+    assert re.sub("<[^>]*>", "", about["description"]).split("\n") == [
+        "Request traces.",
+        "It holds these tables. Cite the authors of those you use, each as given here.",
+        "",
+        "demo/few: 3 rows, CC-BY-4.0. Cite: Nobody, Demo, 2026, doi:10.1234/demo. ",
+        "demo/many: 5,000 rows, CC-BY-4.0. Cite: Nobody, Demo, 2026, doi:10.1234/demo. ",
+        "",
+    ]
     assert about["subjects"] == [{"subject": "LLM serving"}]
 
 
@@ -185,11 +206,11 @@ def test_a_new_version_sends_only_what_changed(target: Target) -> None:
     assert contents(one) == files(first), "the version before changed"
     assert one.place != two.place
     assert one.concept_doi == two.concept_doi
-    assert sorted(each["metadata"]["version"] for each in target.ours()) == ["1.0.0", "1.1.0"]
+    assert sorted(each.version for each in target.ours()) == ["1.0.0", "1.1.0"]
     newest = zenodo.find_latest(target.user(""), one.place)
     assert newest is not None
-    assert newest["id"] == two.place
-    assert newest["metadata"]["publication_date"] == "2026-11-21", "the server's own date was kept"
+    assert newest.id == two.place
+    assert newest.metadata["publication_date"] == "2026-11-21", "the server's own date was kept"
     # The version before is still the same as its bundle.
     assert target.release(first, publish=True).place == one.place
 
@@ -204,7 +225,7 @@ def test_the_draft_of_a_new_version_is_resumed(target: Target) -> None:
     two = target.release(second, concept=one.place, publish=True)  # an id of a version will do
     assert two.place == draft.place
     assert contents(two) == files(second)
-    assert all(each["is_published"] for each in target.ours())
+    assert all(each.is_published for each in target.ours())
 
 
 def test_a_draft_of_an_earlier_number_becomes_this_version(target: Target) -> None:
@@ -213,7 +234,7 @@ def test_a_draft_of_an_earlier_number_becomes_this_version(target: Target) -> No
     done = target.release(bundle, publish=True)
     assert (done.place, done.version) == (draft.place, "1.1.0")
     assert contents(done) == files(bundle)
-    assert [each["metadata"]["version"] for each in target.ours()] == ["1.1.0"]
+    assert [each.version for each in target.ours()] == ["1.1.0"]
 
 
 def test_a_published_version_with_other_files_is_refused(target: Target) -> None:
@@ -222,9 +243,11 @@ def test_a_published_version_with_other_files_is_refused(target: Target) -> None
     (bundle.root / "README.md").write_text("other\n")
     with pytest.raises(Problem, match="already published, with different files") as caught:
         target.release(summed(bundle.root), publish=True)
-    assert caught.value.details["found"] == "README.md: different bytes\nSHA256SUMS: different bytes"
+    assert caught.value.details["found"].splitlines() == [
+        f"{path}: different bytes" for path in ("README.md", "SHA256SUMS", "release-report.json")
+    ]
     assert "raise the version" in caught.value.details["next"]
-    assert [each["is_published"] for each in target.ours()] == [True]
+    assert [each.is_published for each in target.ours()] == [True]
 
 
 def test_a_wrong_token_is_reported_by_its_variable_and_not_shown(target: Target) -> None:
@@ -244,7 +267,7 @@ def test_another_users_records_are_left_alone(target: Target) -> None:
     done = target.release(bundle, publish=True)
     with pytest.raises(BadUse, match="belongs to another user"):
         zenodo.release(target.bundle("1.1.0", few=4), target.user(target.other), concept=done.place, publish=True)
-    assert [each["is_published"] for each in target.ours()] == [True]
+    assert [each.is_published for each in target.ours()] == [True]
 
 
 @pytest.mark.parametrize(
@@ -271,9 +294,9 @@ def test_an_unknown_licence_gets_title_and_link(target: Target) -> None:
     done = target.release(bundle)
     draft = target.user().call("GET", f"/records/{done.place}/draft")
     assert [each.get("id") or each["title"]["en"] for each in draft["metadata"]["rights"]] == [
+        "cc-by-4.0",
         "mit",
         "LicenseRef-Own",
-        "cc-by-4.0",
     ]
 
 
@@ -294,7 +317,7 @@ def test_a_draft_that_is_not_the_bundle_is_not_published(target: Target, monkeyp
 
 def test_the_server_does_not_publish_without_whole_files(target: Target) -> None:
     user = target.user()
-    about = zenodo.describe_record(target.bundle(), lambda name: True)
+    about = describe(target.bundle())
     draft = user.call("POST", "/records", {"files": {"enabled": True}, "metadata": about})["id"]
     with pytest.raises(Refused, match="400"):
         user.call("POST", f"/records/{draft}/draft/actions/publish")
@@ -332,7 +355,7 @@ def test_an_upload_that_stays_corrupt_fails(target: Target, monkeypatch: pytest.
     corrupt(monkeypatch, 1000)
     with pytest.raises(Problem, match="arrived corrupt"):
         target.release(target.bundle(), publish=True)
-    assert [each["is_published"] for each in target.ours()] == [False]
+    assert [each.is_published for each in target.ours()] == [False]
 
 
 def test_a_file_that_changes_during_its_upload_is_reported(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,16 +380,16 @@ def test_unusual_names_and_empty_files(target: Target) -> None:
 def test_leftover_drafts_are_resumed_or_deleted(target: Target) -> None:
     bundle = target.bundle()
     user = target.user()
-    body = {"files": {"enabled": True}, "metadata": zenodo.describe_record(bundle, lambda name: name == "mit")}
-    by_hand = {**body, "metadata": {**body["metadata"], "related_identifiers": []}}
+    body = {"files": {"enabled": True}, "metadata": describe(bundle)}
+    by_hand = {**body, "metadata": {**body["metadata"], "additional_descriptions": []}}
     leftovers = [user.call("POST", "/records", each)["id"] for each in (body, body, by_hand)]
     done = target.release(bundle, publish=True)
     assert done.place == leftovers[0]
     assert any(f"/uploads/{leftovers[1]}: deleted" in line for line in target.said)
-    assert {each["id"]: each["is_published"] for each in target.ours()} == {leftovers[0]: True, leftovers[2]: False}
+    assert {each.id: each.is_published for each in target.ours()} == {leftovers[0]: True, leftovers[2]: False}
     leftover = user.call("POST", "/records", body)["id"]
     assert target.release(bundle, publish=True) == done
-    assert leftover not in {each["id"] for each in target.ours()}
+    assert leftover not in {each.id for each in target.ours()}
     user.delete(f"/records/{leftovers[2]}/draft")
 
 
@@ -398,7 +421,7 @@ def test_a_rate_limit_is_respected(target: Target) -> None:
     if target.fake:
         target.fake.fault = lambda method, path, number: Fault(429) if number % 3 == 0 else None
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda n: user.ask(lambda: user.get(f"/communities/absent-{n}")), range(50)))
+        found = list(pool.map(lambda n: user.ask(lambda: user.look(read_name, f"/communities/absent-{n}")), range(50)))
     assert found == [None] * 50
     if not any("429" in line for line in target.said):
         pytest.skip("this real server has no rate limit, or is too slow to reach it: RDM_RATELIMIT")
@@ -436,16 +459,16 @@ def test_a_killed_upload_is_resumed(target: Target) -> None:
         "--sandbox",
         "--publish",
     ]
-    killed = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+    killed = subprocess.run(command, env=os.environ | environment, cwd=target.folder, capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
     (draft,) = target.ours()
-    pending = [path for path, each in target.user().list_files(f"/records/{draft['id']}/draft").items() if each is None]
+    pending = [path for path, each in target.user().list_files(f"/records/{draft.id}/draft").items() if each is None]
     assert pending == ["data/demo/many.parquet"]
     done = target.release(bundle, publish=True)
-    assert done.place == draft["id"]
+    assert done.place == draft.id
     assert "data/demo/few.parquet" not in target.sent(), "a complete file was sent again"
     assert contents(done) == files(bundle)
-    assert [each["is_published"] for each in target.ours()] == [True]
+    assert [each.is_published for each in target.ours()] == [True]
 
 
 def test_files_are_imported_only_once(target: Target) -> None:

@@ -1,9 +1,11 @@
-"""Small bundles for the tests of the targets, laid out as `release bundle` does, with real Parquet."""
+"""Small bundles for the tests of the targets, laid out as `release bundle` does, with real Parquet and a report."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,37 @@ import yaml
 
 from llm_trace_archive.core.archive import CITATION, SUMS
 from llm_trace_archive.release.bundle.folder import Bundle
+from llm_trace_archive.release.content.contents import digest_files
+from support.programs import ROOT
+
+COMMIT = "1" * 40
+REPORT = "release-report.json"
+RECIPE = """\
+name = "demo"
+title = "Demo"
+description = "Made up for the tests."
+homepage = "https://example.org/demo"
+cite = "Nobody, Demo, 2026, doi:10.1234/demo"
+doi = "10.1234/demo"
+collected = "Not at all."
+format = "csv"
+base = "https://example.org/"
+[licence]
+spdx = "CC-BY-4.0"
+redistribute = true
+source = "https://example.org/licence"
+copyright = ["Copyright (c) 1843 A. A. L."]
+[properties]
+arrivals = "measured"
+[columns]
+input_tokens = { from = "in" }
+"""
+WORKLOAD = """\
+[[workloads]]
+name = "{name}"
+title = "Demo, {name}"
+files = [{{ name = "{name}.csv" }}]
+"""
 
 CARD = """---
 pretty_name: Demo
@@ -56,6 +89,7 @@ def tiny_bundle(root: Path, version: str = "1.0.0", **rows: int) -> Bundle:
                 "doi": "10.1234/demo",
                 "sources": [{"title": f"{name}.csv", "path": f"https://example.org/{name}.csv"}],
                 "facts": {"rows": count},
+                "provenance": {"pins": []},
             }
         )
     package = {
@@ -86,16 +120,38 @@ def tiny_bundle(root: Path, version: str = "1.0.0", **rows: int) -> Bundle:
     (root / "CITATION.cff").write_text(yaml.safe_dump(citation, sort_keys=False))
     (root / "README.md").write_text(CARD.format(version=version))
     (root / "LICENSE.txt").write_text("MIT\n")
+    (root / "NOTICE").write_text("Demo: Nobody\n")
+    for folder in ("recipes", "schemas"):
+        (root / folder).mkdir(exist_ok=True)
+    for name in ("recipe.schema.json", "request.json"):
+        shutil.copy(ROOT / "schemas" / name, root / "schemas")
+    workloads = [WORKLOAD.format(name=each["workload"]) for each in resources]
+    (root / "recipes" / "demo.toml").write_text("".join([RECIPE, *workloads]))
     return summed(root)
 
 
-def summed(root: Path) -> Bundle:
-    """Write SHA256SUMS for what is in the folder, and open the bundle."""
-    files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root).as_posix()}\n" for path in files
-    ]
-    (root / SUMS).write_text("".join(lines))
+def report_on(files: dict[str, str], version: str) -> str:
+    """Return the gate's report on files without findings, given their sha256 by path."""
+    held = {"subject": "release", "check": "state", "name": "made up", "holds": True}
+    content = f"sha256:{digest_files(files)}"
+    report = {"version": version, "commit": COMMIT, "content": content, "findings": 0, "results": [held]}
+    return json.dumps(report, indent=2) + "\n"
+
+
+def summed(root: Path, gated: bool = True) -> Bundle:
+    """Write SHA256SUMS for what is in the folder, and open the bundle.
+
+    gated  also write the report, as if the gate had passed what is there
+    """
+
+    def hash_all() -> dict[str, str]:
+        files = sorted(path for path in root.rglob("*") if path.is_file() and path.name != SUMS)
+        return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    if gated:
+        version = re.search(r'"version": "([^"]*)"', (root / "datapackage.json").read_text())
+        (root / REPORT).write_text(report_on(hash_all(), version[1] if version else ""))
+    (root / SUMS).write_text("".join(f"{sha256}  {path}\n" for path, sha256 in hash_all().items()))
     return Bundle.open(root)
 
 

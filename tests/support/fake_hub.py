@@ -81,6 +81,7 @@ class FakeHub(Site):
     chunk  bytes per part of a large file; 0 for one part
     sent   bytes of content received, by "lfs" and "regular"
     organisations  those that WRITER is a member of
+    tokens  more tokens, each with the one of the three that has its rights
     """
 
     folder: Path = Path()
@@ -89,10 +90,16 @@ class FakeHub(Site):
     blobs: dict[str, bytes] = field(default_factory=dict)  # by git's id
     sent: dict[str, int] = field(default_factory=lambda: {"lfs": 0, "regular": 0})
     organisations: tuple[str, ...] = (ORGANISATION,)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def token(self, handler: Handler) -> str:
+        """Return the token of a request, or the one that it is another spelling of."""
+        token = handler.token()
+        return self.tokens.get(token, token)
 
     def repo(self, handler: Handler, name: str, write: bool = False, pull: bool = False) -> Repo:
         """Return a repo if the token may read it, and write to it or open a pull request. Raises RefusedError."""
-        token = handler.token()
+        token = self.token(handler)
         if token not in ("", WRITER, READER, OUTSIDER):
             raise RefusedError(401, "Invalid credentials in Authorization header")
         repo = self.repos.get(name)
@@ -115,9 +122,9 @@ class FakeHub(Site):
 
     @route("GET", "/api/whoami-v2")
     def whoami(self, handler: Handler) -> None:
-        if handler.token() not in (WRITER, READER, OUTSIDER):
+        if self.token(handler) not in (WRITER, READER, OUTSIDER):
             raise RefusedError(401, "Invalid credentials in Authorization header")
-        role = "read" if handler.token() == READER else "write"
+        role = "read" if self.token(handler) == READER else "write"
         handler.reply_json(
             {"type": "user", "name": "jo", "auth": {"type": "access_token", "accessToken": {"role": role}}}
         )
@@ -132,7 +139,7 @@ class FakeHub(Site):
         asked = handler.json()
         if not asked.keys() <= {"name", "organization", "type", "private", "visibility"} or asked["type"] != "dataset":
             raise RefusedError(400, f"unknown settings {asked}")
-        if handler.token() != WRITER or asked["organization"] not in self.organisations:
+        if self.token(handler) != WRITER or asked["organization"] not in self.organisations:
             raise RefusedError(403, "You don't have the rights to create a dataset under this namespace")
         name = f"{asked['organization']}/{asked['name']}"
         url = f"{self.url}/datasets/{name}"

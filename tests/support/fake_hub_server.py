@@ -28,7 +28,8 @@ class Fault:
     kind  a status: the answer; "limit": 429 as by the Hub's rate limits; "drop": the connection is cut before the
           request has an effect; "half": cut in the middle of its body; "stall": cut after 0.6 s of silence; "lost 500",
           "lost": it has its effect, but the answer is 500 or none; "kill", "lost kill": the client is killed before or
-          after the effect
+          after the effect; "echo 403" and so on: that status, with a message that repeats the token; "json X": 200
+          and X
     """
 
     number: int
@@ -117,6 +118,14 @@ class Handler(BaseHTTPRequestHandler):
                     pass
                 asked = {"limit": {"RateLimit": '"api";r=0;t=7'}, "429": {"Retry_After": "1"}}.get(kind, {})
                 self.reply(429 if kind == "limit" else int(kind), b'{"error": "sorry"}', **asked)
+                return
+            if kind.startswith(("echo ", "json ")):
+                how, _, what = kind.partition(" ")
+                while self.receive(BLOCK):
+                    pass
+                said = f"{'x' * 290} {self.headers.get('Authorization')} is not welcome"
+                body = json.dumps({"error": said}) if how == "echo" else what
+                self.reply(int(what) if how == "echo" else 200, body.encode(), Content_Type="application/json")
                 return
             self.lost = kind
             try:

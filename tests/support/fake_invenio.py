@@ -293,6 +293,13 @@ class Handler(BaseHTTPRequestHandler):
         ]
         raise Answer(200, self._page(found[::-1]))
 
+    def search_published(self) -> None:
+        match = re.fullmatch(r'metadata\.title:"((?:[^"\\]|\\.)*)"', self.query.get("q", ""))
+        assert match and self.query.get("allversions") == "true", self.query
+        title = re.sub(r"\\(.)", r"\1", match[1]).lower()
+        found = [each for each in self.server.fake.published if title in each.metadata.get("title", "").lower()]
+        raise Answer(200, self._page(found[::-1]))
+
     def _page(self, found: list[Record]) -> dict[str, Any]:
         size, page = int(self.query.get("size", "25")), int(self.query.get("page", "1"))
         if size > 100 or (page - 1) * size >= max(1, len(found)) > 1:
@@ -426,6 +433,7 @@ ROUTES: tuple[tuple[str, str, Any], ...] = (
     ("GET", f"{R}/versions", Handler.get_versions),
     ("POST", f"{R}/versions", Handler.new_version),
     ("GET", "/user/records", Handler.search),
+    ("GET", "/records", Handler.search_published),
     ("POST", f"{D}/pids/doi", Handler.reserve),
     ("POST", f"{D}/actions/publish", Handler.publish),
     ("GET", f"{R}/files", Handler.get_files),

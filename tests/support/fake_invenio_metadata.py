@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 LICENCES = ("apache-2.0", "cc-by-4.0", "mit")
-RELATIONS = ("isderivedfrom", "issupplementto")
+RELATIONS = ("isderivedfrom", "issupplementto", "references")
+ROLES = ("datacollector", "rightsholder")
+RESOURCE_TYPES = ("dataset", "publication", "software")
 
 
 class Answer(Exception):
@@ -47,7 +49,23 @@ def judge(metadata: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
             raise refusal(400, f"Invalid value {each['id']}.")
         if "id" not in each and not each.get("title", {}).get("en"):
             drop("rights", "rights", "An identifier or title must be present.")
+    for each in kept.get("contributors", ()):
+        if each["role"]["id"] not in ROLES:
+            raise refusal(400, f"Invalid value {each['role']['id']}.")
+        if each["person_or_org"]["type"] != "organizational" or not each["person_or_org"]["name"]:
+            drop("contributors", "contributors.0.person_or_org.name", "Name cannot be blank.")
+    for each in kept.get("languages", ()):
+        if each != {"id": "eng"}:
+            raise refusal(400, f"Invalid value {each}.")
+    for each in kept.get("additional_descriptions", ()):
+        if each.keys() != {"description", "type"} or each["type"] != {"id": "technical-info"}:
+            raise refusal(400, f"Invalid value {each}.")
+    for key in ("sizes", "formats"):
+        if not all(isinstance(each, str) and each for each in kept.get(key, ())):
+            drop(key, key, "Not a valid string.")
     for each in kept.get("related_identifiers", ()):
+        if each["resource_type"]["id"] not in RESOURCE_TYPES:
+            raise refusal(400, f"Invalid value {each['resource_type']['id']}.")
         if each["relation_type"]["id"] not in RELATIONS:
             raise refusal(400, f"Invalid value {each['relation_type']['id']}.")
         good = r"https?://\S+" if each["scheme"] == "url" else r"10\.\d{4,9}/\S+"

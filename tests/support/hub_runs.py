@@ -96,14 +96,14 @@ def publish(hub: FakeHub, bundle: Bundle, *options: str, repo: str = NAME, token
     return ran.stdout
 
 
-def release_quickly(hub: FakeHub, bundle: Bundle, read: float = 20) -> list[str]:
+def release_quickly(hub: FakeHub, bundle: Bundle, read: float = 20, repo: str = NAME) -> list[str]:
     """Release with short pauses, and return the lines that it says. Raises Problem."""
     forget(hub)
     lines: list[str] = []
     sleep = time.sleep
     with client_of(hub) as patch:
         patch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
-        hub_release.release(bundle, NAME, say=lines.append, patience=Patience(read=read))
+        hub_release.release(bundle, repo, say=lines.append, patience=Patience(read=read))
     return lines
 
 

@@ -16,7 +16,8 @@ from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.sources import Sources
 from support.programs import ROOT, git
 
-DATE = "2026-11-21"
+DATE = "2025-11-21"
+DOI = "10.5281/zenodo.42"
 RECIPE = """
 name = "{name}"
 title = "{title}"
@@ -77,14 +78,22 @@ title: LLM Trace Archive
 abstract: Request traces of LLM serving in one schema.
 type: dataset
 authors:
-  - family-names: Doe
-    given-names: Jo
-    orcid: https://orcid.org/0000-0002-1825-0097
-  - name: The LLM Trace Archive authors
+  - family-names: Lovelace
+    given-names: Ada
+    orcid: https://orcid.org/0000-0001-2345-6789
+  - name: Analytical Engine Society
 version: {version}
 date-released: "{date}"
-license: MIT
+license:
+  - Apache-2.0
+  - {spdx}
+  - MIT
 repository-code: https://github.com/llm-trace-archive/llm-trace-archive
+doi: {doi}
+identifiers:
+  - type: doi
+    value: {doi}
+    description: The DOI of version {version}.
 keywords:
   - LLM serving
 """
@@ -132,12 +141,14 @@ def releasable(
     rows: int = 3000,
     columns: Mapping[str, Mapping[str, list[str]]] | None = None,
     spdx: str = "CC-BY-4.0",
+    licence: str = "",
 ) -> Release:
     """Make an archive in `folder`/archive at tag `__version__`: RELEASED to release, LEFT_OUT to leave out.
 
     columns  more workloads of demo to release, by name, each with values of `model` and `session_id`, which its rows
              repeat
     spdx     the licence of demo
+    licence  more lines of its [licence]
     """
     root, mirror = folder / "archive", folder / "mirror"
     columns = dict(columns or {})
@@ -157,10 +168,12 @@ def releasable(
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "LICENSES", root / "LICENSES")
     (root / ".datalad" / "config").write_text('[datalad "annex"]\n\tretry = 1\n')
-    for trace, (licence, more, workloads) in recipes.items():
+    for trace, (spdx_of, more, workloads) in recipes.items():
         shutil.copy(ROOT / "schemas" / "request.json", root / "schemas" / f"{trace}.json")
         (mirror / trace).mkdir(parents=True)
-        recipe = RECIPE.format(name=trace, title=trace.title(), spdx=licence, more=more)
+        recipe = RECIPE.format(name=trace, title=trace.title(), spdx=spdx_of, more=more)
+        if trace == "demo" and licence:
+            recipe = recipe.replace("[properties]", f"{licence}\n[properties]")
         for name, (count, own) in workloads.items():
             content = _make_upstream(count, columns.get(name, {}))
             (mirror / trace / f"{name}.csv").write_bytes(content)
@@ -175,7 +188,7 @@ def releasable(
             )
         (root / "recipes" / f"{trace}.toml").write_text(recipe)
     _add_blocks(root, mirror / "blocks")
-    (root / "CITATION.cff").write_text(CITATION.format(version=__version__, date=DATE))
+    (root / "CITATION.cff").write_text(CITATION.format(version=__version__, date=DATE, doi=DOI, spdx=spdx))
     (root / "CHANGELOG.md").write_text(CHANGELOG.format(version=__version__, date=DATE))
     (root / "README.md").write_text(README)
     git("init", "--quiet", cwd=root)

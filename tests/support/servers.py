@@ -154,6 +154,16 @@ def tunnelling(port: int) -> Script:
     return script
 
 
+def raw(answer: bytes) -> Script:
+    """Send an answer as it is, and close the connection."""
+
+    def script(handler: Handler) -> None:
+        handler.wfile.write(answer)
+        handler.close_connection = True
+
+    return script
+
+
 def plain(body: bytes) -> Script:
     """Answer as a good server does, by Range too."""
     return lambda handler: handler.send(handler.begin(body))

@@ -179,7 +179,12 @@ def test_an_unusable_cache(tmp_path: Path) -> None:
     place = put(tmp_path / "cache", b"a file")
     put(tmp_path / "real" / "partial" / ("0" * 64), b"a beginning")
     (tmp_path / "real" / "locks").write_text("not a folder")
-    assert run(Cache(place), tmp_path, "list").stdout.endswith("0 files, 0 bytes\n")
+    (tmp_path / "loop").symlink_to("loop")
+    for unreadable in (place, tmp_path / "loop"):
+        for command in ("list", "verify", "prune"):
+            done = run(Cache(unreadable), tmp_path, command)
+            assert done.returncode == 2 and f"{unreadable}" in done.stderr and "LLM_TRACES_CACHE" in done.stderr
+    assert run(Cache(tmp_path / "none"), tmp_path, "list").stdout.endswith("0 files, 0 bytes\n")
     done = run(Cache(tmp_path / "real"), tmp_path, "prune")
     assert done.returncode == 2 and "the cache is not usable" in done.stderr and "LLM_TRACES_CACHE" in done.stderr
 

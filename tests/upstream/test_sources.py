@@ -240,6 +240,11 @@ def test_a_mirror_may_be_a_url(site, sources):
         ("redirect-loop", servers.redirecting("/log.csv")),
         ("redirect-to-file", servers.redirecting("file:///etc/passwd")),
         ("redirect-to-http", servers.redirecting("http://user:secret@example.org/x?token=secret")),
+        ("redirect-malformed", servers.redirecting("http://[")),
+        ("redirect-to-malformed-host", servers.redirecting("https://" + "a" * 300 + ".example/")),
+        ("redirect-with-escapes", servers.redirecting("ftp://x/\x1b[2J\x9b1m\x07" + "y" * 500)),
+        ("reason-with-escapes", servers.raw(b"HTTP/1.1 404 \x1b]0;mine\x07\x1b[2J Gone\r\nContent-Length: 0\r\n\r\n")),
+        ("two-lengths", servers.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345")),
     ],
 )
 def test_bad_servers(site, sources, name, script):
@@ -249,9 +254,10 @@ def test_bad_servers(site, sources, name, script):
         sources.get(file)
     assert_golden(f"fetch/{name}", str(caught.value), cache=sources.cache)
     assert "secret" not in str(caught.value)
+    assert all(each.isprintable() for each in str(caught.value).splitlines())
     assert not (sources.cache / "sha256").exists()
     assert sum(path.stat().st_size for path in sources.cache.rglob("*")) < 2 * len(BODY) + 2 * BLOCK
-    if name in ("much-too-long", "not-found", "redirect-to-file", "redirect-to-http"):
+    if name in ("much-too-long", "not-found", "two-lengths") or name.startswith("redirect-to"):
         assert site.requests["/log.csv"] == 1, "not worth another try"
 
 
@@ -481,11 +487,48 @@ def test_a_read_only_cache_that_has_the_file_serves_it(tmp_path):
     assert (code, Path(text).name) == (0, file.sha256)
 
 
-def test_a_cache_that_is_a_file(site, sources):
-    sources.cache.write_text("not a folder")
-    with pytest.raises(BadUse) as caught:
+@pytest.mark.parametrize("has_mirror", [True, False])
+@pytest.mark.parametrize("make", [lambda path: path.write_text("a file"), lambda path: path.symlink_to(path.name)])
+def test_an_unreadable_cache_is_an_error(site, sources, tmp_path, make, has_mirror):
+    make(sources.cache)
+    mirror_with(tmp_path, BODY)
+    sources = dataclasses.replace(sources, mirror=str(tmp_path / "mirror") if has_mirror else None)
+    with pytest.raises(BadUse, match=r"the cache is not usable(.|\n)*set LLM_TRACES_CACHE to another folder") as caught:
         sources.get(pinned(f"{site.url}/log.csv"))
-    assert caught.value.exit_code == 2 and caught.value.details["folder"] == str(sources.cache)
+    assert caught.value.exit_code == 2 and str(sources.cache) in caught.value.subject
+    assert not site.requests
+
+
+def test_an_unwritable_cache_is_not_needed_for_a_mirror(sources, tmp_path):
+    path = mirror_with(tmp_path, BODY)
+    unwritable = dataclasses.replace(sources, mirror=str(tmp_path / "mirror"), cache=Path("/proc/cache"))
+    assert unwritable.get(pinned("https://example.org/x")) == path
+    with pytest.raises(BadUse, match=r"the cache cannot keep log\.csv") as caught:
+        dataclasses.replace(unwritable, mirror=None).get(pinned("http://127.0.0.1:9/x"))
+    assert caught.value.details["folder"] == "/proc/cache"
+
+
+def test_a_folder_whose_name_is_not_utf8(sources, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    for change in {"cache": folder}, {"mirror": str(folder)}:
+        with pytest.raises(BadUse, match=r"caf\\udce9: is not UTF-8"):
+            dataclasses.replace(sources, **change)
+
+
+def test_the_advice_for_a_file_pinned_by_git_names_the_recipe(site, sources):
+    site.scripts["/log.csv"] = servers.plain(OTHER)
+    with pytest.raises(BadUpstream) as caught:
+        sources.get(pinned(f"{site.url}/log.csv", sha256=None, git_blob="0" * 40))
+    assert "recipes/demo.toml" in caught.value.details["next"]
+
+
+def test_a_huge_file_of_another_size_is_not_hashed(sources, tmp_path):
+    with mirror_with(tmp_path, b"").open("wb") as file:
+        file.truncate(1 << 36)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=f"wrong bytes: {1 << 36} bytes  ") as caught:
+        dataclasses.replace(sources, mirror=str(tmp_path / "mirror"), offline=True).get(pinned("https://example.org/x"))
+    assert time.monotonic() - began < 5 and len(caught.value.wrong_copies) == 1
 
 
 def test_importing_is_cheap():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..lock import card
 from .messages import from_lines, relay
 from .setup import setup
 
+PAUSE = 0.5  # seconds between looks at what other processes are getting
 # git-annex must not request the URLs of releases either.
 NO_URLS = {
     "GIT_CONFIG_COUNT": "1",
@@ -33,7 +35,7 @@ def get(archive: Archive, workloads: Iterable[Workload], on_wait: Callable[[str]
     Raises Problem that names the workloads that are still absent, with the reasons that git-annex, DataLad or the
     special remote gave; BadUse for a workload that is neither locked nor pinned, and as `setup` does.
     """
-    absent = [each for each in workloads if not archive.is_present(each)]
+    absent = _find_absent(archive, workloads)
     if not absent:
         return
     served = {name for names in workloads_by_key(archive).values() for name in names}
@@ -47,9 +49,9 @@ def get(archive: Archive, workloads: Iterable[Workload], on_wait: Callable[[str]
         )
     if absent:
         setup(archive)
-        reasons = _datalad_get(archive.root, [each.path for each in absent], on_wait)
+        reasons = _get_present(archive, absent, on_wait)
         card.refresh(archive)
-        if failed := [str(each) for each in absent if not archive.is_present(each)]:
+        if failed := [str(each) for each in _find_absent(archive, absent)]:
             raise Problem(
                 ", ".join(failed),
                 "content is not available",
@@ -63,6 +65,36 @@ def get(archive: Archive, workloads: Iterable[Workload], on_wait: Callable[[str]
             next=f"llm-traces pin {unknown[0].partition('/')[0]}, and review the diff; "
             f"or llm-traces build --accept-unpinned {' '.join(unknown)}",
         )
+
+
+def _get_present(archive: Archive, workloads: list[Workload], on_wait: Callable[[str], None]) -> list[str]:
+    """Get workloads, those too that other processes are getting; return the reasons of failures, a line each."""
+    reasons: list[str] = []
+    while absent := _find_absent(archive, workloads):
+        reasons = _datalad_get(archive.root, [each.path for each in absent], on_wait)
+        absent = _find_absent(archive, absent)
+        if not absent or not _await_others(archive, absent, on_wait):
+            break
+    return reasons
+
+
+def _find_absent(archive: Archive, workloads: Iterable[Workload]) -> list[Workload]:
+    return [each for each in workloads if not archive.is_present(each)]
+
+
+def _await_others(archive: Archive, workloads: list[Workload], on_wait: Callable[[str], None]) -> bool:
+    """Wait until no other process gets one of the workloads: git-annex refuses a second one. Return whether any did."""
+    names = {str(each) for each in workloads}
+    keys = {key for key, served in workloads_by_key(archive).items() if names & set(served)}
+    has_waited = False
+    while True:
+        transfers = json.loads(Git(archive.root)("annex", "info", "--fast", "--json"))["transfers in progress"]
+        if not any(each["transfer"] == "download" and each["key"] in keys for each in transfers):
+            return has_waited
+        if not has_waited:
+            on_wait("waiting for another process that is getting the same content")
+        has_waited = True
+        time.sleep(PAUSE)
 
 
 def _datalad_get(root: Path, paths: list[str], on_wait: Callable[[str], None]) -> list[str]:

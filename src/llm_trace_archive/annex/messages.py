@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ..core.errors import Problem, Unavailable
+from ..core.errors import Problem, Unavailable, printable
 from ..core.files import locked, replace_text
 from ..core.settings import cache_folder
 
@@ -27,7 +27,7 @@ RECENT = 60  # seconds within which git-annex asks for the next file
 def to_line(problem: Problem) -> str:
     """Return the whole message in one line."""
     details = [f"{label}: {'; '.join(text.splitlines())}" for label, text in problem.details.items()]
-    return SEPARATOR.join([f"{problem.subject}: {problem.message}", *details])
+    return printable(SEPARATOR.join([f"{problem.subject}: {problem.message}", *details]))
 
 
 def from_lines(messages: Iterable[str]) -> list[str]:

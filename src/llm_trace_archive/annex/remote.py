@@ -15,7 +15,7 @@ from annexremote import ProtocolError, RemoteError, SpecialRemote
 
 from ..core import links
 from ..core.archive import LOCK, Archive
-from ..core.errors import BadUse, Problem, Unavailable
+from ..core.errors import BadUse, Problem, Unavailable, from_system
 from ..core.extras import DISTRIBUTION
 from ..core.recipe import Workload
 from ..core.settings import cache_folder
@@ -40,6 +40,8 @@ def _as_remote_error(subject: str) -> Iterator[None]:
     except Problem as problem:
         raise RemoteError(to_line(problem)) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise RemoteError(to_line(from_system(error))) from None
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         bug = Problem(subject, "llm-traces failed", reason=reason, next="report this as an issue of the archive")
         raise RemoteError(to_line(bug)) from None
@@ -51,10 +53,11 @@ class Remote(SpecialRemote):  # type: ignore[misc]  # annexremote has no types
     @cached_property
     def archive(self) -> Archive:
         """The archive of the repository that git-annex works in. Raises BadUse."""
-        ran = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, encoding="utf-8")
+        ran = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True)
         if ran.returncode:
-            raise BadUse(str(Path.cwd()), "is not in the working tree of a git repository", output=ran.stderr.strip())
-        return Archive.find(Path(ran.stdout.removesuffix("\n")))
+            output = ran.stderr.decode(errors="replace").strip()
+            raise BadUse(str(Path.cwd()), "is not in the working tree of a git repository", output=output)
+        return Archive.find(Path(os.fsdecode(ran.stdout.removesuffix(b"\n"))))
 
     @cached_property
     def keys(self) -> dict[str, list[str]]:

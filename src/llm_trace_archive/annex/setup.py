@@ -13,6 +13,7 @@ from typing import Any
 from ..core.archive import Archive
 from ..core.errors import BadUse
 from ..core.extras import require
+from ..core.files import locked
 from ..core.git import Git
 from ..core.links import content_path, workloads_by_key
 from ..lock import card
@@ -46,10 +47,16 @@ def setup(archive: Archive) -> list[str]:
             next="llm-traces build, which needs neither; or git clone the archive",
         )
     git = Git(root)
-    _require_writable(root / git("rev-parse", "--git-common-dir").strip())
+    git_folder = root / git("rev-parse", "--git-common-dir").strip()
+    _require_writable(git_folder)
+    with locked(git_folder):  # git-annex's database allows no second one at first
+        return _set_up(git, archive)
+
+
+def _set_up(git: Git, archive: Archive) -> list[str]:
     done = []
     # Both are set only once git-annex has finished its own init.
-    if git.config("annex.uuid") and git.config("annex.version") and not (root / ".git").is_file():
+    if git.config("annex.uuid") and git.config("annex.version") and not (archive.root / ".git").is_file():
         git("annex", "merge")
     else:
         # By default git-annex describes a clone by user, machine and folder, and a push publishes that.

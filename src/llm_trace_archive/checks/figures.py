@@ -19,13 +19,24 @@ HOUR_US = 3_600_000_000
 
 def check_figures(workload: Workload, table: Table) -> Iterator[Result]:
     """Check every expectation and published figure of a workload. Raises one of `UNREADABLE`."""
-    yield from _expectations(workload.expect, table, workload.properties, f"recipes/{workload.trace}.toml, expect")
+    source = f"recipes/{workload.trace}.toml, expect"
+    for name, value in workload.expect.items():
+        figures = _expectations({name: value}, table, workload.properties, source)
+        yield from _computable(figures, "expectations", name, source)
     for each in workload.published:
-        yield from _published(each, table)
+        yield from _computable(_published(each, table), "published", each["figure"], each["source"])
     for view in workload.views:
         if view.removes is not None:
             name = f"rows that view {view.name} removes"
             yield Result("expectations", name, view.removes, view.tolerance, _removed(view, table), view.source)
+
+
+def _computable(figures: Iterator[Result], check: str, name: str, source: str) -> Iterator[Result]:
+    """Yield results; where columns are missing or of the wrong type for a figure, one that says so."""
+    try:
+        yield from figures
+    except (KeyError, TypeError, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        yield Result(check, name, "a figure of this table", 0, f"can't be computed: {error}"[:200], source)
 
 
 def _expectations(

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
-from ..core.documents import find_faults
+from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
 from .result import Result
 
@@ -26,7 +26,9 @@ def check_package(archive: Archive) -> Iterator[Result]:
         lock = archive.lock
         found = VALID if lock else "missing"
     except BadUse as problem:
-        lock, found = {}, problem.details.get("found", problem.message).replace("\n", "; ")[:300]
+        if "found" not in problem.details:  # it can't be read
+            raise
+        lock, found = {}, problem.details["found"].replace("\n", "; ")[:300]
     yield _result("a lock", VALID, found, "schemas/datapackage.schema.json")
     if found == VALID:
         yield _result("a Data Package", VALID, _standard(lock), STANDARD)
@@ -82,25 +84,36 @@ def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
         return
     try:
         # Keeps dates and versions as text.
-        cff = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        yield _result(CITATION, VALID, str(why)[:200], CITATION_STANDARD)
+        cff = yaml.load(read_text(path, CITATION), yaml.BaseLoader)
+    except (BadUse, ValueError, RecursionError, yaml.YAMLError) as error:
+        why = error.message.removeprefix("is ") if isinstance(error, BadUse) else str(error)
+        yield _result(CITATION, VALID, why[:200], CITATION_STANDARD)
         return
     faults = "; ".join(f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(cff, "citation.schema.json"))
     yield _result(CITATION, VALID, faults[:300] or VALID, CITATION_STANDARD)
     keys = cff if isinstance(cff, dict) else {}
-    yield _result(f"licence of {CITATION}", VALID, _spdx(str(keys.get("license"))), SPDX)
+    licences = keys.get("license")
+    for each in licences if isinstance(licences, list) else [licences]:
+        yield _result(f"licence of {CITATION}", VALID, _spdx(str(each)), SPDX)
     yield _result(f"version of {CITATION}", __version__, str(keys.get("version")), "the version of llm-trace-archive")
     if lock:
         yield _result(f"version of {LOCK}", __version__, str(lock.get("version")), "the version of llm-trace-archive")
 
 
+@cache
+def load_spdx() -> Any:
+    """Return the licences that SPDX lists, with a parser of expressions. Slow: reads all of them."""
+    from license_expression import get_spdx_licensing
+
+    return get_spdx_licensing()
+
+
+@cache
 def _spdx(expression: str) -> str:
     """Return VALID for an SPDX licence expression, or what is wrong; LicenseRef- names a licence that SPDX lacks."""
     from license_expression import ExpressionError
 
-    licensing = _licensing()
+    licensing = load_spdx()
     try:
         names = [symbol.key for symbol in licensing.parse(expression).symbols]
     except ExpressionError as error:
@@ -111,13 +124,6 @@ def _spdx(expression: str) -> str:
         if name not in licensing.known_symbols and not re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", name)
     ]
     return f"unknown: {', '.join(unknown)}" if unknown else VALID
-
-
-@cache
-def _licensing() -> Any:
-    from license_expression import get_spdx_licensing
-
-    return get_spdx_licensing()
 
 
 def _standard(lock: dict[str, Any]) -> str:

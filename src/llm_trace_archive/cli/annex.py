@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..core.settings import cache_folder
+from ..core.text import echo
 from .options import Mirror, Names, Offline, any_archive, archive_of
 
 app = typer.Typer()
@@ -24,7 +25,7 @@ def setup(context: typer.Context) -> None:
     from ..annex.setup import setup as prepare
 
     for line in prepare(archive_of(context)) or ["nothing to do: the clone is ready"]:
-        typer.echo(line)
+        echo(line)
 
 
 @app.command()
@@ -47,7 +48,7 @@ def get(context: typer.Context, names: Names = None, mirror: Mirror = None, offl
     workloads = [each for each in archive.select(names or ()) if names or str(each) in archive.locked]
     fetch_content(archive, workloads)
     place = f": {archive.store}" if archive.store else ""
-    typer.echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here{place}")
+    echo(f"{len(workloads)} {'workload is' if len(workloads) == 1 else 'workloads are'} here{place}")
 
 
 @app.command()
@@ -70,7 +71,7 @@ def lock(
     archive = archive_of(context)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
     done = commit(archive, archive.select(names), sources)
-    typer.echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are locked and committed")
+    echo(f"committed: {', '.join(done)}" if done else "nothing to do: all are locked and committed")
 
 
 @app.command()
@@ -90,4 +91,4 @@ def publish(
     from ..annex.publish import publish as push
 
     for line in push(archive_of(context), target):
-        typer.echo(line)
+        echo(line)

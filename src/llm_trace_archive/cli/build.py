@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from ..core.errors import FINDINGS, Problem
 from ..core.settings import cache_folder
+from ..core.text import echo
 from .options import Mirror, Names, Offline, any_archive, archive_of
 
 app = typer.Typer()
@@ -56,8 +57,8 @@ def build(
     if built:
         describe(archive, built)
     for message in dict.fromkeys(map(str, problems)):  # several workloads may fail for one reason
-        typer.echo(f"\n{message}", err=True)
-    typer.echo(
+        echo(f"\n{message}", err=True)
+    echo(
         f"\n{len(built)} built, {len(problems)} not built"
         + (f": {', '.join(dict.fromkeys(p.subject for p in problems))}" if problems else "")
     )
@@ -113,19 +114,19 @@ def validate(
             with Table(archive.root / each.path) as table:
                 results[str(each)] = print_results(str(each), check(archive, each, table, sources))
             if deep and not any(result.name == REBUILT for result in results[str(each)]):
-                typer.echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
+                echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
     for each in absent:
-        typer.echo(f"{each}: the content is not here; next: llm-traces get {each}", err=True)
+        echo(f"{each}: the content is not here; next: llm-traces get {each}", err=True)
     if json:
         write_json(json, results, __version__)
     if junit:
         write_junit(junit, results)
     bad = len(absent) + sum(not result.holds for found in results.values() for result in found)
     number = len(workloads) + len(saved)
-    typer.echo(f"\n{number} {'workload' if number == 1 else 'workloads'}, {bad} findings")
+    echo(f"\n{number} {'workload' if number == 1 else 'workloads'}, {bad} findings")
     built = {str(each) for each in workloads}
     if wrong := [name for name, found in results.items() if name in built and not all(r.holds for r in found)]:
-        typer.echo(f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again")
+        echo(f"next: llm-traces build {' '.join(wrong)} replaces the wrong files; then validate again")
     if bad:
         raise typer.Exit(FINDINGS)
 
@@ -160,12 +161,12 @@ def restore(
         raise typer.BadParameter(f"name one workload: {', '.join(map(str, workloads))}")
     if output == "-":
         found = restore_to_stream(archive, workloads[0], sys.stdout.buffer, derived)
-        typer.echo(f"{found[0].name}  {verdict(*found)}", err=True)
+        echo(f"{found[0].name}  {verdict(*found)}", err=True)
         return
     for path, file, sha256 in restore_to(
         archive, workloads[0], Path(output), derived, is_folder=output.endswith("/"), force=force
     ):
-        typer.echo(f"{path}  {verdict(file, sha256)}")
+        echo(f"{path}  {verdict(file, sha256)}")
 
 
 @app.command()
@@ -180,9 +181,9 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
 
     archive = archive_of(context)
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline, on_wait=print_wait)
-    found = renew(archive, archive.select(names or ()), sources, typer.echo)
+    found = renew(archive, archive.select(names or ()), sources, echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.is_changed}):
-        typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
+        echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
 
 
 @app.command()
@@ -194,4 +195,4 @@ def describe(context: typer.Context) -> None:
     from ..lock.describe import describe as write
 
     package = write(archive_of(context))
-    typer.echo(f"datapackage.json: {len(package['resources'])} resources")
+    echo(f"datapackage.json: {len(package['resources'])} resources")

@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import FINDINGS, BadUse
 from ..core.settings import cache_folder
+from ..core.text import echo
 from .options import archive_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def list_(context: typer.Context) -> None:
             rows.append((each.kind, f"{each.bytes:,}", day, names.get(each.key) or str(each)))
     if rows:
         print_table(("kind", "bytes", "last used", "file"), rows, right={1})
-    typer.echo(f"{cache.folder}: {_count(len(entries))}, {sum(each.bytes for each in entries):,} bytes")
+    echo(f"{cache.folder}: {_count(len(entries))}, {sum(each.bytes for each in entries):,} bytes")
 
 
 @app.command()
@@ -69,8 +70,8 @@ def verify(context: typer.Context) -> None:
         for _, problem in cache.verify(_name_keys(context)):
             good, corrupt = good + (problem is None), corrupt + (problem is not None)
             if problem:
-                typer.echo(f"{problem}\n", err=True)
-    typer.echo(f"{good} as pinned, {corrupt} corrupt")
+                echo(f"{problem}\n", err=True)
+    echo(f"{good} as pinned, {corrupt} corrupt")
     if corrupt:
         raise typer.Exit(FINDINGS)
 
@@ -96,9 +97,9 @@ def prune(
     with _open_cache() as cache:
         for each, is_removed in cache.prune(time.time(), older_than, quarantine, everything, dry_run):
             status = verb if is_removed else "in use"
-            typer.echo(f"{status}  {each.bytes:,} bytes  {each.kind}  {names.get(each.key) or each}")
+            echo(f"{status}  {each.bytes:,} bytes  {each.kind}  {names.get(each.key) or each}")
             removed, in_use = removed + is_removed * each.bytes, in_use + (not is_removed)
-    typer.echo(f"{verb} {removed:,} bytes" + (f"; {_count(in_use)} in use" if in_use else ""))
+    echo(f"{verb} {removed:,} bytes" + (f"; {_count(in_use)} in use" if in_use else ""))
 
 
 def _count(files: int) -> str:

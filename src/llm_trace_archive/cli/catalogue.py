@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.text import echo
 from .options import Names, any_archive
 
 app = typer.Typer()
@@ -25,9 +26,9 @@ def list_(
     from ..workload.catalogue import list_traces
 
     listed = list_traces(any_archive(context), names or ())
-    typer.echo(listed.as_json() if as_json else listed.as_text(wide))
+    echo(listed.as_json() if as_json else listed.as_text(wide))
     if (absent := sum(not each.is_here for each in listed)) and not as_json:
-        typer.echo(f"\n{absent} of {len(listed)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
+        echo(f"\n{absent} of {len(listed)} are not here. Next: llm-traces get TRACE (unpinned: pin TRACE first)")
 
 
 @app.command()
@@ -39,4 +40,4 @@ def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="T
     from ..core.catalogue import entries, format_info
 
     archive = any_archive(context)
-    typer.echo(format_info(list(entries(archive, archive.select([trace])))))
+    echo(format_info(list(entries(archive, archive.select([trace])))))

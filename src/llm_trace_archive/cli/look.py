@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.text import echo
 from .options import any_archive
 
 app = typer.Typer()
@@ -38,9 +39,9 @@ def head(
     table = open_in(any_archive(context), name).head(rows)
     empty = [column for column in table.column_names if table[column].null_count == table.num_rows]
     shown = table.drop_columns(empty)
-    typer.echo(rows_as_text(shown.column_names, [list(row.values()) for row in shown.to_pylist()]))
+    echo(rows_as_text(shown.column_names, [list(row.values()) for row in shown.to_pylist()]))
     if empty:
-        typer.echo(f"\nno value here: {', '.join(empty)}")
+        echo(f"\nno value here: {', '.join(empty)}")
 
 
 @app.command()
@@ -67,8 +68,8 @@ def query(
     answer = Query(any_archive(context), sql, allow_files)
     if output:
         answer.write_file(chosen, output)
-    elif not answer.write(chosen, sys.stdout):
-        typer.echo(f"the first {SHOWN} rows; all of them: --format csv, or -o FILE", err=True)
+    elif not answer.write_to(chosen, sys.stdout):
+        echo(f"the first {SHOWN} rows; all of them: --format csv, or -o FILE", err=True)
 
 
 @app.command()
@@ -90,7 +91,7 @@ def profile(
     from ..workload.profile import render, to_json
 
     profiles = [each.profile() for each in open_each(any_archive(context), names)]
-    typer.echo(render(profiles))
+    echo(render(profiles))
     if json:
         write_output(json, to_json(profiles))
 
@@ -110,11 +111,11 @@ def rate(
     Example: llm-traces rate azure-2023/code --per 1min
     """
     from ..workload.open import open_requests
-    from ..workload.output import SHOWN, choose_format, write, write_file
+    from ..workload.output import SHOWN, choose_format, write_file, write_to
 
     chosen = choose_format(format, output)
     rows = open_requests(any_archive(context), name).rate(per).relation()
     if output:
         write_file(rows, chosen, output)
-    elif not write(rows, chosen, sys.stdout):
-        typer.echo(f"the first {SHOWN} rows; all of them: --format csv, or -o FILE", err=True)
+    elif not write_to(rows, chosen, sys.stdout):
+        echo(f"the first {SHOWN} rows; all of them: --format csv, or -o FILE", err=True)

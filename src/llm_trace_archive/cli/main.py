@@ -15,7 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..core.errors import USAGE, BadUse, Problem
+from ..core.errors import USAGE, BadUse, Problem, from_system
+from ..core.text import echo
 from . import annex, build, cache, catalogue, look, release, samples, shape
 from .interrupt import interruptible
 
@@ -54,7 +55,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"llm-traces {__version__}")
+        echo(f"llm-traces {__version__}")
         raise typer.Exit
 
 
@@ -103,14 +104,14 @@ def main() -> None:
             _complain(f"the output can't be written: {error.strerror}")
             _discard_output()
         else:
-            _complain(f"{error.filename or 'llm-traces'}: {error.strerror or error}")
+            _complain(str(from_system(error)))
         code = USAGE
     sys.exit(code)
 
 
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
-        typer.echo(text, err=True)
+        echo(text, err=True)
 
 
 def _discard_output() -> None:

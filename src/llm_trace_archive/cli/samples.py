@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.text import echo
 from .options import any_archive
 
 app = typer.Typer()
@@ -34,9 +35,7 @@ def samples(
     from ..demo.lookalikes import make_archive
 
     made = make_archive(any_archive(context), folder, mirror, base_url, rows, trace or None)
-    typer.echo(
-        f"{made.root}: {len(made.select())} workloads; next: llm-traces --archive {folder} build --mirror {mirror}"
-    )
+    echo(f"{made.root}: {len(made.select())} workloads; next: llm-traces --archive {folder} build --mirror {mirror}")
 
 
 @app.command()

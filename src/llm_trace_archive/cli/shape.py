@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.text import echo
 from .look import Format, Output, Selected
 from .options import any_archive
 
@@ -84,10 +85,10 @@ def shape(
             shaped = shaped.limit(limit)
         shaped.save(output)
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     ((rows, length),) = shaped.fetch("SELECT count(*), (max(arrival_us) - min(arrival_us)) / 1e6 FROM rows")
     within = "" if length is None else f" within {length:,.0f} s"
-    typer.echo(f"{output}: {rows:,} requests{within}\nsteps: {shaped.chain}\ncite:  {shaped.citation}")
+    echo(f"{output}: {rows:,} requests{within}\nsteps: {shaped.chain}\ncite:  {shaped.citation}")
 
 
 @app.command()
@@ -132,7 +133,7 @@ def hit_ratio(
 
     from ..core.errors import BadUse
     from ..workload.open import open_requests
-    from ..workload.output import choose_format, write, write_file
+    from ..workload.output import choose_format, write_file, write_to
     from ..workload.records import database
 
     chosen = choose_format(format, output)
@@ -161,7 +162,7 @@ def hit_ratio(
     if output:
         write_file(rows, chosen, output)
     else:
-        write(rows.project("* REPLACE (round(hit_ratio, 4) AS hit_ratio)"), chosen, sys.stdout)
+        write_to(rows.project("* REPLACE (round(hit_ratio, 4) AS hit_ratio)"), chosen, sys.stdout)
 
 
 def _numbers(unit: str, text: str) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..checks.report import result_lines
-from ..core.text import format_table
+from ..core.text import echo, format_table
 
 if TYPE_CHECKING:
     from ..checks.result import Result
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> None:
     """Print rows under a head; `right` holds the columns to align right."""
-    print(format_table(head, rows, right))
+    for line in format_table(head, rows, right).split("\n"):
+        echo(line)
 
 
 def print_results(subject: str, results: Iterable[Result]) -> list[Result]:
@@ -27,5 +28,5 @@ def print_results(subject: str, results: Iterable[Result]) -> list[Result]:
             yield result
 
     for line in result_lines(subject, keep()):
-        print(line, flush=True)
+        echo(line)
     return printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -64,32 +65,46 @@ class Canonicaliser:
         """Return the batch in our schema; its first row is number `offset` of its file, from 0."""
         columns: dict[str, pa.Array] = {}
         for transform in transforms:
+            name = transform.rule.column
             try:
-                columns |= transform.read(*(batch.column(name) for name in transform.rule.sources))
+                with self._filling(source, name):
+                    columns |= transform.read(*(batch.column(each) for each in transform.rule.sources))
             except BadValue as bad:
-                raise self._error(source, offset + bad.index, transform.rule.column, bad.expected, bad.got) from None
+                raise self._error(source, offset + bad.index, name, bad.expected, bad.got) from None
         constants = {rule.column: rule.value for rule in source.file.rules if rule.source is None}
         constants = self._defaults | constants
         rows = batch.num_rows
         for name, kind in self._types.items():
-            if name in constants and name not in columns:
-                zeros = pa.nulls(rows, pa.int32()).fill_null(0)
-                constant = pa.array([constants[name]])
-                if pa.types.is_dictionary(kind):
-                    columns[name] = pa.DictionaryArray.from_arrays(zeros, constant)
-                else:
-                    columns[name] = pc.cast(constant, kind).take(zeros)
-            elif name == self._row_column:
-                columns[name] = pa.arange(self.rows, self.rows + rows)
-            elif name not in columns:
-                columns[name] = pa.nulls(rows, kind)
-            elif not pa.types.is_dictionary(kind):
-                columns[name] = self._narrow(source, offset, name, columns[name], kind)
+            with self._filling(source, name):
+                if name in constants and name not in columns:
+                    zeros = pa.nulls(rows, pa.int32()).fill_null(0)
+                    constant = pa.array([constants[name]])
+                    if pa.types.is_dictionary(kind):
+                        columns[name] = pa.DictionaryArray.from_arrays(zeros, constant)
+                    else:
+                        columns[name] = pc.cast(constant, kind).take(zeros)
+                elif name == self._row_column:
+                    columns[name] = pa.arange(self.rows, self.rows + rows)
+                elif name not in columns:
+                    columns[name] = pa.nulls(rows, kind)
+                elif columns[name].type != kind:
+                    columns[name] = self._narrow(source, offset, name, columns[name], kind)
         table = pa.RecordBatch.from_arrays([columns[name] for name in self._types], schema=self.schema)
         for name, expected, mask in violations(self.table_schema, table):
             if (index := pc.index(mask, True).as_py()) >= 0:
                 raise self._error(source, offset + index, name, expected, str(table.column(name)[index].as_py()))
         return table
+
+    @contextlib.contextmanager
+    def _filling(self, source: FileRows, name: str) -> Iterator[None]:
+        """Raise BadUpstream if Arrow can't make the column of what the recipe takes for it."""
+        try:
+            yield
+        except pa.ArrowException as error:
+            kind, reason = str(self._types.get(name)), str(error)[:200]
+            raise file_error(
+                self.workload, source.file, f"has nothing for the column {name}", type=kind, reason=reason
+            ) from error
 
     def _narrow(self, source: FileRows, offset: int, name: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
         """Return the values in the column's type. Raises BadUpstream for the first that does not fit it."""

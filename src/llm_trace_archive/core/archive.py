@@ -7,6 +7,7 @@ import difflib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Any
 from . import recipe_file
 from .documents import find_faults, is_packaged, packaged, read_json
 from .errors import BadUse
+from .files import require_utf8
 from .recipe import Recipe, Workload
 from .settings import archive_folder, data_folder
 from .table_schema import table_schema
@@ -58,11 +60,15 @@ class Archive:
 
     @classmethod
     def find(cls, start: Path | None = None) -> Archive:
-        """Return the archive that contains `start` (default: the current directory). Raises BadUse if none does."""
+        """Return the archive that contains `start` (default: the current directory).
+
+        Raises BadUse if none does, or if its path is not UTF-8.
+        """
         start = (start or Path.cwd()).resolve()
         str(start).encode()  # raises UnicodeEncodeError: Arrow takes UTF-8 paths only
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
+                require_utf8(folder)
                 return cls(folder)
         raise BadUse(
             str(start),
@@ -196,7 +202,8 @@ class Archive:
         """
         file = self.root / path
         try:
-            if file.stat().st_size > LARGEST_POINTER:
+            status = file.stat()
+            if status.st_size > LARGEST_POINTER or not stat.S_ISREG(status.st_mode):
                 return True
             with file.open("rb") as content:
                 return not _POINTER.match(content.read(LARGEST_POINTER))

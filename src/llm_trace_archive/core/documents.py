@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LARGEST = 64 << 20  # bytes of a file; a lock of 10,000 resources has a third of it
 DEEPEST = 32  # objects and lists inside one another
 TOO_DEEP = f"it is nested more than {DEEPEST} deep"
+MOST = 2_000_000  # values; a lock of 10,000 resources has half of it
 BITS = 64  # of an integer
 
 Where = tuple[str | int, ...]
@@ -162,7 +163,9 @@ def _reason(error: ValidationError) -> str:
 def _odd_values(value: Any) -> Iterable[Fault]:
     """Find what no file of an archive needs, whatever its schema, and what would break or mislead a reader."""
     left: list[tuple[Where, Any]] = [((), value)]
-    while left:
+    for _ in range(MOST):
+        if not left:
+            return
         where, each = left.pop()
         if isinstance(each, (dict, list)) and len(where) >= DEEPEST:
             yield where[:3], TOO_DEEP
@@ -179,3 +182,4 @@ def _odd_values(value: Any) -> Iterable[Fault]:
             yield where, f"is not a number: {each}"
         elif isinstance(each, int) and each.bit_length() >= BITS:
             yield where, f"is an integer of more than {BITS} bits"
+    yield (), f"has more than {MOST:,} values"  # a few lines of YAML may stand for any number

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-# Control characters but tab and newline, and halves of surrogate pairs: terminals obey them, or files can't hold them.
-UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Control characters but tab and newline, signs that turn the direction of text, line ends of Unicode, and halves of
+# surrogate pairs: terminals obey them, or files can't hold them.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FINDINGS = 1  # the data is not what it should be
 USAGE = 2  # wrong use, or an environment that does not allow the work
 
@@ -42,15 +43,6 @@ class Problem(Exception):
             lines += [f"  {'':<{width}}  {line}" for line in rest]
         return printable("\n".join(lines))
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.subject, self.message, self.details))
-
-
-def _rebuild(kind: type[Problem], subject: str, message: str, details: dict[str, str]) -> Problem:
-    problem = kind(subject, message)
-    problem.details = details
-    return problem
-
 
 class BadUse(Problem):
     """The command, the recipe or the environment is at fault; no data was checked."""
@@ -59,7 +51,12 @@ class BadUse(Problem):
 
 
 class Unavailable(Problem):
-    """An upstream file is in neither the cache nor the mirror, and its URL does not give it."""
+    """An upstream file is in neither the cache nor the mirror, and its URL does not give it.
+
+    `wrong_copies` says of each place that has another file in its stead which place, and what is wrong.
+    """
+
+    wrong_copies: tuple[str, ...] = ()
 
 
 class BadUpstream(Problem):
@@ -71,3 +68,12 @@ class Absent(Problem):
 
     exit_code = USAGE
     workloads: tuple[str, ...] = ()
+
+
+def from_system(error: OSError) -> BadUse:
+    """Return a refusal of the system that nothing else explains, such as a disk's, as a problem."""
+    return BadUse(
+        str(error.filename or "a file"),
+        f"can't be read or written: {error.strerror or error}",
+        next="free some space or fix the permissions, then run the same command again",
+    )

@@ -12,7 +12,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .errors import BadUse
 
@@ -37,6 +37,17 @@ def hash_file(path: Path, kind: str = "sha256") -> tuple[str, int]:
 def hash_name(kind: str) -> str:
     """Return the name of a kind of hash for messages."""
     return kind.replace("_", " ")
+
+
+def inside(root: Path, path: str) -> Path:
+    """Return where `path` is below `root`, to write there. Raises BadUse if it leads out of `root`, even by a link."""
+    parts = PurePosixPath(path).parts
+    folders = [root.joinpath(*parts[:count]) for count in range(1, len(parts))]
+    link = next((folder for folder in folders if folder.is_symlink()), None)
+    if link or ".." in parts or path.startswith("/"):
+        reason = f"{link.relative_to(root)} is a symbolic link" if link else ""
+        raise BadUse(path, "is not written: it may lead out of the archive", reason=reason, next="make it a folder")
+    return root / path
 
 
 @contextlib.contextmanager
@@ -186,10 +197,11 @@ def _old_folder(path: Path) -> Path:
 
 def replace_text(path: Path, text: str) -> None:
     """Replace a file's text atomically; leave a file alone that has this text already. Raises OSError."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    content = text.encode()
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+        part.write_bytes(content)
 
 
 def write_output(path: Path, text: str) -> None:
@@ -205,4 +217,14 @@ def write_output(path: Path, text: str) -> None:
     except OSError as error:
         raise BadUse(
             str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
+        ) from None
+
+
+def require_utf8(folder: Path) -> None:
+    """Raise BadUse for a path that is not UTF-8, which Arrow can't open."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise BadUse(
+            str(folder), "is not UTF-8, so no table can be read or written there", next="give the folder another name"
         ) from None

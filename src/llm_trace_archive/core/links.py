@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .archive import Archive
 from .errors import BadUse
-from .files import locked, move, replace_link
+from .files import inside, locked, move, replace_link
 from .git import Git
 from .recipe import Workload
 
@@ -67,7 +67,7 @@ def link_unbuilt(archive: Archive) -> None:
     if not (archive.root / ".git").exists():
         return
     for workload in archive.select():
-        path = archive.root / workload.path
+        path = inside(archive.root, workload.path)
         is_ours = path.is_symlink() and path.readlink().name.startswith(UNBUILT)
         if str(workload) in archive.locked or (os.path.lexists(path) and not is_ours):
             continue
@@ -82,9 +82,9 @@ def store(root: Path, path: str, file: Path, sha256: str, size: int) -> None:
     """Move a finished file with that sha256 and size into the annex, and link `path` to it.
 
     Outside a git repository the file itself moves to `path`. Whatever is at `path` is replaced. `file` must be on the
-    same file system. Raises BadUse in a worktree that is not set up; OSError.
+    same file system. Raises BadUse in a worktree that is not set up, or where `path` leads out of `root`; OSError.
     """
-    link = root / path
+    link = inside(root, path)
     git = root / ".git"
     if git.is_file():
         raise BadUse(

@@ -6,6 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ def read(path: Path, canonical: Mapping[str, Any]) -> Recipe:
     if not faults:
         recipe = _recipe(path, raw, origin, canonical)
         names = frozenset(field["name"] for field in canonical["fields"])
-        faults = [*_loss_faults(recipe), *_column_faults(raw, recipe, names)]
+        faults = [
+            *_loss_faults(recipe),
+            *_column_faults(raw, recipe, names),
+            *_property_faults(recipe),
+            *_figure_faults(recipe),
+        ]
     if faults:
         raise _problem(path, text, faults)
     return recipe
@@ -41,7 +47,8 @@ def read(path: Path, canonical: Mapping[str, Any]) -> Recipe:
 
 def _problem(path: Path, text: str, faults: list[Fault]) -> BadUse:
     lines = [
-        f"line {_line_of(text, where)}: {'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults
+        f"line {_line_of(text, where)}: {'.'.join(map(str, where))[:200] or 'top level'}: {why[:300]}"
+        for where, why in faults
     ]
     return BadUse(
         f"recipes/{path.name}",
@@ -96,7 +103,7 @@ def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[Fault]:
             seen.add(name)
         table = workload.get("table", REQUEST)
         tables = raw.get("tables")
-        if table != REQUEST and not (isinstance(tables, dict) and table in tables):
+        if table != REQUEST and isinstance(table, str) and not (isinstance(tables, dict) and table in tables):
             yield ("workloads", index, "table"), f"there is no [tables.{table}]"
     views = raw.get("views")
     names: set[str] = set()
@@ -136,6 +143,39 @@ def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[
         for column in mapped:
             if column not in described:
                 yield (*where, column), "is not described: give its type, title and meaning"
+
+
+def _property_faults(recipe: Recipe) -> Iterable[Fault]:
+    for index, workload in enumerate(recipe.workloads):
+        epoch = workload.properties.get("epoch")
+        try:
+            datetime.fromisoformat(epoch or "1970-01-01")
+        except ValueError:
+            yield ("workloads", index), f"its epoch {epoch} is no date and time"
+        rules = {id(file.rules): file.rules for file in workload.files}.values()
+        derives_blocks = any(rule.derive == "block_ids" for each in rules for rule in each)
+        if derives_blocks and "block_tokens" not in workload.properties:
+            yield ("workloads", index), "derives block_ids: give their block_tokens in its properties"
+        for file in workload.tables:
+            for pattern in file.members:
+                columns = re.findall(r"\{(\w+)\}", pattern)
+                if len(set(columns)) < len(columns) or "}{" in pattern:
+                    yield ("workloads", index), f"members {pattern}: a column stands twice, or next to another"
+
+
+def _figure_faults(recipe: Recipe) -> Iterable[Fault]:
+    """Find expectations and published figures of columns that the table does not have."""
+    for index, workload in enumerate(recipe.workloads):
+        columns = {name for name, _, _ in workload.columns}
+        named = [name for value in workload.expect.values() if isinstance(value, dict) for name in value]
+        named += [each[key] for each in workload.published for key in ("column", "by") if key in each]
+        needs = {"arrivals": ("arrival_us", "segment"), "segments": ("segment",)}
+        named += [name for key in workload.expect for name in needs.get(key, ())]
+        for name in sorted(set(named) - columns):
+            yield ("workloads", index), f"expects or publishes figures of '{name}', which is no column of its table"
+        for start, end in (each["window_s"] for each in workload.published if "window_s" in each):
+            if start >= end:
+                yield ("workloads", index), f"succeeded_per_s from {start} to {end} is no window"
 
 
 def _line_of(text: str, where: Where) -> int:

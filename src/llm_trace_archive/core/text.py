@@ -1,12 +1,22 @@
-"""Tables of plain text, which can be piped."""
+"""Text for people: lines and tables that can be piped, with what a terminal would obey spelled out."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
+
+from .errors import printable
+
+
+def echo(text: object = "", err: bool = False) -> None:
+    """Print a line to stdout or stderr, with what a terminal would obey spelled out. All commands print with this."""
+    if stream := sys.stderr if err else sys.stdout:  # None if it is closed
+        print(printable(str(text)), file=stream, flush=True)
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     """Return rows under a head, each column as wide as its widest cell; `right` holds the columns to align right."""
+    head, *rows = ([printable(" ".join(cell.split())) for cell in row] for row in (head, *rows))
     widths = [max(len(row[index]) for row in (head, *rows)) for index in range(len(head))]
     lines = []
     for row in (head, *rows):

@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 
 from .. import samples
 from ..core.archive import Archive
+from ..core.documents import read_text, schema_folder
 from ..core.errors import BadUse
 from ..core.extras import require
 from ..core.files import hash_file
@@ -90,18 +91,18 @@ def make_archive(
         raise BadUse(str(folder), f"can't be written: {error.strerror}", next="give another folder") from None
     if any(root.iterdir()):
         raise BadUse(str(root), "is not empty", expected="a new folder", next="give another folder, or remove this one")
-    shutil.copytree(source.root / "schemas", root / "schemas")
+    shutil.copytree(schema_folder(), root / "schemas")
     for name in _COPIED:
         if (source.root / name).exists():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source.root / name, root / name)
+            (root / name).write_text(read_text(source.root / name, name), encoding="utf-8", newline="\n")
     (root / "recipes").mkdir()
     wanted = possible if traces is None else traces
     for trace in dict.fromkeys(each for name in wanted for each in (source.recipe(name).derived_from or name, name)):
         origin = source.recipe(trace).derived_from or trace
         if origin == trace:
             write_upstream(trace, mirror, rows)
-        text = source.recipe(trace).file.read_text(encoding="utf-8")
+        text = read_text(source.recipe(trace).file, f"recipes/{trace}.toml")
         text = _sample_recipe(text, mirror / origin, f"{base_url.rstrip('/')}/{origin}/")
         (root / "recipes" / f"{trace}.toml").write_text(text, encoding="utf-8", newline="\n")
         for workload in source.recipe(trace).workloads:

@@ -15,7 +15,7 @@ from .. import __version__
 from ..core.archive import Archive
 from ..core.errors import BadUpstream, BadUse, Problem
 from ..core.extras import DISTRIBUTION, pinned_version
-from ..core.files import hash_file, replacing, temporary
+from ..core.files import hash_file, inside, replacing, temporary
 from ..core.recipe import UpstreamFile, Workload
 from ..core.table import Table
 from ..upstream.sources import Sources
@@ -37,8 +37,8 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
     """Build a workload into the archive's data folder. Raises Problem, and then keeps the old content."""
     from ..core import links
 
+    path = inside(archive.root, workload.path)
     originals = _fetch(workload, sources)
-    path = archive.root / workload.path
     with report_disk_problems(path), temporary(path) as part:
         built = _make(archive, workload, part, originals, sources)
         compare_with_lock(archive, built)

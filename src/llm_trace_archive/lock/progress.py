@@ -9,15 +9,16 @@ import time
 from types import TracebackType
 from typing import Any
 
-from ..core.errors import Problem
+from ..core.errors import Problem, printable
 from ..core.recipe import Workload
+from ..core.text import echo
 from .build import Built
 
 
 def print_wait(line: str) -> None:
     """Print what is waited for, and why, where no bar is shown."""
     with contextlib.suppress(BrokenPipeError):  # a closed pipe must not stop the command
-        print(line, file=sys.stderr, flush=True)
+        echo(line, err=True)
 
 
 class Progress:
@@ -35,7 +36,7 @@ class Progress:
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bars = Progress(
-                TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+                TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
                 console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self._bars.__enter__()
@@ -47,14 +48,14 @@ class Progress:
             return
         with self._lock:
             if name not in self._tasks:
-                self._tasks[name] = self._bars.add_task(name, total=total)
+                self._tasks[name] = self._bars.add_task(printable(name), total=total)
             self._bars.update(self._tasks[name], completed=here, total=total, visible=here != total)
 
     def waiting(self, line: str) -> None:
         """Print what is waited for, and why."""
         with self._lock:
             if self._bars is not None:
-                self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                self._bars.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
             else:
                 print_wait(line)
 
@@ -70,10 +71,10 @@ class Progress:
             line = f"{after}  {workload!s:<26} not built: {result.message}"
         with self._lock:
             if self._bars is not None:
-                self._bars.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                self._bars.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
                 return
             with contextlib.suppress(BrokenPipeError):  # a closed pipe must not stop the build
-                print(line, flush=True)
+                echo(line)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

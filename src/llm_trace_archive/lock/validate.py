@@ -12,7 +12,8 @@ from ..checks.package import check_package
 from ..checks.provenance import check_provenance
 from ..checks.result import Result
 from ..core.archive import LOCK, Archive
-from ..core.errors import Problem, Unavailable
+from ..core.documents import read_text
+from ..core.errors import BadUse, Problem, Unavailable
 from ..core.files import hash_file
 from ..core.recipe import Workload
 from ..core.table import Table
@@ -62,9 +63,8 @@ def _check_rebuild(archive: Archive, workload: Workload, sources: Sources) -> It
             built = build_file(archive, workload, Path(folder) / "built.parquet", sources)
         except Unavailable as problem:
             # A missing upstream is no finding; a wrong one is.
-            for line in problem.details.get("tried", "").splitlines():
-                if "wrong bytes" in line:
-                    yield Result("provenance", "the local upstream", "as pinned", 0, line, problem.subject)
+            for line in problem.wrong_copies:
+                yield Result("provenance", "the local upstream", "as pinned", 0, line, problem.subject)
             return
     locked = archive.locked.get(str(workload))
     if locked:
@@ -78,17 +78,20 @@ def _stale(archive: Archive) -> Iterator[Result]:
     """Check that every file that `describe` writes is up to date: lock, README, schemas and pages of the traces."""
     try:
         for path, text in generated(archive):
-            file = archive.root / path
-            held = file.read_text(encoding="utf-8", errors="replace") if file.exists() else None
-            found = GENERATED if held == text else _first_difference(held, text)
+            found = _compare(archive, path, text)
             yield Result("package", path, GENERATED, 0, found, "recipes/, schemas/")
     except (Problem, OSError) as error:  # the lock is not one
         yield Result("package", "generated files", GENERATED, 0, f"can't be generated: {error}"[:200], LOCK)
 
 
-def _first_difference(held: str | None, text: str) -> str:
-    if held is None:
-        return "missing"
+def _compare(archive: Archive, path: str, text: str) -> str:
+    """Return GENERATED if a file has this text, or the first difference."""
+    try:
+        held = read_text(archive.root / path, path)
+    except BadUse as problem:
+        return problem.message.removeprefix("is ")
+    if held == text:
+        return GENERATED
     lines = zip([*held.splitlines(), ""], [*text.splitlines(), ""], strict=False)
     number, (found, wanted) = next((pair for pair in enumerate(lines, 1) if pair[1][0] != pair[1][1]), (0, ("", "")))
     return f"line {number}: {found.strip()[:60]!r} for {wanted.strip()[:60]!r}"

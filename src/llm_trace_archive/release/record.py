@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
+from packaging.version import InvalidVersion, Version
+
 from ..core.archive import CITATION, LOCK, Archive
+from ..core.errors import BadUse
 from ..core.files import replace_text
+from ..core.git import Git
 from .bundle.folder import Bundle
+from .content.citation import OF_VERSION, find_dois, list_licences, name_doi
+from .content.contents import Contents
+from .content.selection import select
 
 NEXT = "run the same command again; it resumes where this one stopped"  # advice where a release may succeed later
 
@@ -45,6 +51,11 @@ class RemoteFile:
     bytes: int
     kind: str
     digest: str
+
+
+def mask(text: str, token: str) -> str:
+    """Return a server's text without the token, which it may repeat. Mask before cutting: a part is secret too."""
+    return text.replace(token, "<token>") if token else text
 
 
 def find_place(archive: Archive, target: str) -> str:
@@ -86,18 +97,61 @@ def record(archive: Archive, bundle: Bundle, release: Release) -> list[str]:
     archive.reread()
     describe(archive)
     if release.doi:
-        _add_doi(archive, release)
+        cite(archive, release, list_licences(bundle.package.get("licenses", ())))
     return [path for path, text in zip(paths, before, strict=True) if (archive.root / path).read_bytes() != text]
 
 
-def _add_doi(archive: Archive, release: Release) -> None:
-    """Write the DOI of all versions, which later releases keep, and that of this version."""
+def cite(archive: Archive, release: Release, licences: list[str]) -> bool:
+    """Write the DOIs of a version, published or reserved, and the licences to CITATION.cff; return whether it changed.
+
+    Does nothing if the file is about another version. Raises BadUse if it can't be read; OSError.
+    """
     import yaml
 
     path = archive.root / CITATION
-    citation: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    citation["doi"] = release.concept_doi or release.doi
-    this = {"type": "doi", "value": release.doi, "description": f"version {release.version}"}
-    others = [each for each in citation.get("identifiers", ()) if each.get("description") != this["description"]]
-    citation["identifiers"] = [*others, this]
-    replace_text(path, yaml.safe_dump(citation, sort_keys=False, allow_unicode=True, width=120))
+    try:
+        text = path.read_text(encoding="utf-8")
+        citation = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadUse(CITATION, "can't be read", reason=str(error)[:300], next=f"git checkout -- {CITATION}") from None
+    if not isinstance(citation, dict) or str(citation.get("version")) != release.version:
+        return False
+    named = name_doi(citation, release.version, release.doi, release.concept_doi) | {"license": licences}
+    if named == citation:
+        return False
+    replace_text(path, yaml.safe_dump(named, sort_keys=False, allow_unicode=True, width=120))
+    return True
+
+
+def find_earlier(archive: Archive, version: str) -> str:
+    """Return what shows that a version is not the archive's first, or nothing."""
+    named = find_dois(Contents(archive, select(archive)).citation)
+    for doi, description in named.items():
+        if description != OF_VERSION.format(version):
+            return f"{CITATION} names {doi}: {description}"
+    for each in archive.lock.get("releases", ()):
+        if each["version"] != version:
+            return f"{LOCK} names version {each['version']} at {each['target']}"
+    tags = [each for each in Git(archive.root).ask("tag").split() if each != version and read_version(each)]
+    return f"git has the tag {tags[-1]} of another version" if tags else ""
+
+
+def require_newer(version: str, others: Iterable[str], place: str) -> None:
+    """Raise BadUse if a version is lower than the highest of the others. Names that are no versions don't count."""
+    known = [found for found in map(read_version, others) if found]
+    this = read_version(version)
+    if known and this and this < max(known):
+        raise BadUse(
+            place,
+            f"the last version there is {max(known)}, and {version} is lower",
+            kept="nothing was sent",
+            next="raise the version; or add --older, if it is meant to come after",
+        )
+
+
+def read_version(text: str) -> Version | None:
+    """Return a version that can be compared, or None."""
+    try:
+        return Version(text) if text[:1].isdigit() else None
+    except InvalidVersion:
+        return None

@@ -20,9 +20,11 @@ from .differences import CHANGED, MISSING, compare_targets, compare_with_bundle,
 from .hub.release import REPO, Hub, find_repo
 from .record import RemoteFile, find_place
 from .zenodo import release as zenodo
+from .zenodo.answers import read_record
 from .zenodo.deposit import Progress
 from .zenodo.invenio import Invenio, quote_key
 
+TARGETS = ("huggingface", "zenodo")
 NOWHERE = "not released"
 UNREACHABLE = "unknown"
 PATIENCE = Patience(tries=3)
@@ -127,37 +129,42 @@ def find_status(
     *,
     repo: str = "",
     record: str = "",
+    only: str = "",
     sandbox: bool = False,
     download: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Status:
-    """Ask both targets for the version of the bundle, or of the archive without one, and compare their files.
+    """Ask the targets for the version of the bundle, or of the archive without one, and compare their files.
 
     repo      on the Hub; empty for the one that the bundle or the last release names
     record    at Zenodo, the id of any version; empty for that of the last release
+    only      the name of the one target to ask; empty for both
     download  compare the sha256 of what everyone downloads, not only what the servers report
 
     Compares each target with the bundle. Without one, compares the targets with each other, and with `download` each
-    also with its own SHA256SUMS.
+    also with its own SHA256SUMS. Raises BadUse if there is no target `only`.
     """
+    if only not in ("", *TARGETS):
+        raise BadUse(only, "no such target", there_are=", ".join(TARGETS))
     version = bundle.version if bundle else str(archive.lock.get("version", ""))
     hub = Hub(
         repo or (find_repo(bundle) if bundle else "") or find_place(archive, "huggingface") or REPO, patience=PATIENCE
     )
-    targets = [
-        _ask(Target("huggingface", hub.repo), lambda target: _ask_hub(target, hub, version)),
-        _ask(
-            Target("zenodo", record or find_place(archive, "zenodo")),
+    asks: dict[str, tuple[str, Callable[[Target], Target]]] = {
+        "huggingface": (hub.repo, lambda target: _ask_hub(target, hub, version)),
+        "zenodo": (
+            record or find_place(archive, "zenodo"),
             lambda target: _ask_zenodo(target, _make_client(sandbox), version),
         ),
-    ]
+    }
+    targets = [_ask(Target(name, place), ask) for name, (place, ask) in asks.items() if only in ("", name)]
     by = "the servers' checksums" if bundle else "sizes"
     if download:
         targets = [_ask(each, lambda target: _download(target, progress)) for each in targets]
         by = "sha256 of the downloads"
     if bundle:
         targets = [_compare(each, bundle, by) if each.has_version else each for each in targets]
-    elif all(each.has_version for each in targets) and not any(each.differences for each in targets):
+    elif len(targets) > 1 and all(each.has_version and not each.differences for each in targets):
         one, other = targets
         differences = compare_targets(other.files, one.files, one.name)
         targets[1] = replace(other, differences=differences, compared=f"{one.name}, by {by}")
@@ -229,20 +236,20 @@ def _ask_zenodo(target: Target, invenio: Invenio, version: str) -> Target:
     newest = zenodo.find_latest(invenio, target.place)
     if newest is None:
         return _ask_for_draft(target, invenio, version)
-    records = invenio.ask(lambda: invenio.find(f"/records/{newest['id']}/versions", {}))
-    by_version = {str(each["metadata"].get("version", "")): each for each in records}
+    records = invenio.ask(lambda: invenio.find(f"/records/{newest.id}/versions", {}))
+    by_version = {each.version: each for each in records}
     others = tuple(sorted(each for each in by_version if each != version))
     record = by_version.get(version)
     if record is None:
         return replace(_ask_for_draft(target, invenio, version), others=others)
-    content = f"{invenio.url}/api/records/{record['id']}/files"
-    files = zenodo.list_files(invenio, record["id"])
+    content = f"{invenio.url}/api/records/{record.id}/files"
+    files = zenodo.list_files(invenio, record.id)
     return replace(
         target,
-        place=str(record["id"]),
+        place=record.id,
         state="published",
-        url=f"{invenio.url}/records/{record['id']}",
-        doi=str(record.get("pids", {}).get("doi", {}).get("identifier", "")),
+        url=f"{invenio.url}/records/{record.id}",
+        doi=record.doi,
         others=others,
         files=files,
         urls={path: f"{content}/{quote_key(path)}/content" for path in files},
@@ -250,9 +257,9 @@ def _ask_zenodo(target: Target, invenio: Invenio, version: str) -> Target:
 
 
 def _ask_for_draft(target: Target, invenio: Invenio, version: str) -> Target:
-    path = f"/records/{target.place}/draft"
-    draft = invenio.ask(lambda: invenio.get(path)) if invenio.token else None
-    if draft is None or str(draft["metadata"].get("version", "")) != version:
+    path = f"/records/{quote_key(target.place)}/draft"
+    draft = invenio.ask(lambda: invenio.look(read_record, path)) if invenio.token else None
+    if draft is None or draft.version != version:
         return target
     files = invenio.ask(lambda: invenio.list_files(path))
     complete = {name: each for name, each in files.items() if each}

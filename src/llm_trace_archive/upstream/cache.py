@@ -18,6 +18,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,14 +146,14 @@ class Cache:
     def entries(self) -> Iterator[Entry]:
         """Yield the files of the cache by kind and name, without lock files and files of others."""
         for kind in (*CONTENT, "partial", "quarantine"):
-            for path in sorted((self.folder / kind).rglob("*")):
+            for path in sorted(_list_files(self.folder / kind)):
                 if kind == "quarantine":
                     is_ours = not path.name.endswith(REASON) or not Path(str(path).removesuffix(REASON)).exists()
                 else:
                     is_ours = re.fullmatch("[0-9a-f]{40,64}", path.name) is not None
                 with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
-                    if is_ours and path.is_file():
-                        status = path.stat()
+                    status = path.lstat()
+                    if is_ours and stat.S_ISREG(status.st_mode):
                         yield Entry(self, path, kind, status.st_size, status.st_mtime)
         if (self.folder / PINNING).is_dir():
             yield from Cache(self.folder / PINNING).entries()
@@ -264,13 +265,24 @@ def name_keys(workloads: Iterable[Workload]) -> dict[str, str]:
     return names
 
 
+def _list_files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, which need not exist. Raises OSError if the folder or one below can't be read."""
+
+    def stop(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for parent, _, names in os.walk(folder, onerror=stop):
+        yield from (Path(parent) / name for name in names)
+
+
 def make_cache_problem(folder: Path, error: OSError) -> BadUse:
     """Return the problem of a cache whose disk refuses."""
     return BadUse(
         str(error.filename or folder),
         "the cache is not usable",
         reason=error.strerror or str(error),
-        next="make the folder writable, or set LLM_TRACES_CACHE to another folder",
+        next="make the folder readable and writable, or set LLM_TRACES_CACHE to another folder",
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core.archive import Archive
 from ..core.extras import require
-from ..core.files import hash_file, replace_text
+from ..core.files import hash_file, inside, replace_text
 from ..core.recipe import UpstreamFile, Workload
 from .cache import PINNING, Cache, make_cache_problem
 from .sources import Sources
@@ -57,7 +57,7 @@ def renew(archive: Archive, workloads: list[Workload], sources: Sources, on_pin:
             by_trace.setdefault(file.trace, []).append(pin)
     for trace, pins in by_trace.items():
         if changed := {pin.file.name: pin for pin in pins if pin.is_changed}:
-            _write_pins(archive.recipe(trace).file, changed)
+            _write_pins(inside(archive.root, f"recipes/{trace}.toml"), changed)
     return [pin for pins in by_trace.values() for pin in pins]
 
 

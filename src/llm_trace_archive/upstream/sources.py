@@ -17,10 +17,11 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ..core.errors import BadUpstream, BadUse, Problem, Unavailable
+from ..core.files import require_utf8
 from ..core.recipe import UpstreamFile
 from ..core.settings import is_offline
 from . import hub, pins
-from .cache import Cache
+from .cache import Cache, make_cache_problem
 from .download import Download, Outcome
 from .http import Failure, Patience, redact, require_https
 
@@ -68,6 +69,11 @@ class Sources:
     stop: threading.Event | None = None
     accept_unpinned: bool = False
     patience: Patience = field(default_factory=Patience.from_settings)
+
+    def __post_init__(self) -> None:
+        """Raise BadUse for a folder that can't be used."""
+        for folder in filter(None, (self.cache, self.mirror_folder)):
+            require_utf8(folder)
 
     def get(self, file: UpstreamFile) -> Path:
         """Return a path with the pinned bytes, verified now. Don't write to it: it may be in the mirror.
@@ -127,8 +133,10 @@ class Sources:
             if pins.compare(file, path):
                 with self._cache.lock(path.name, self._halt):
                     self._verify(file, path)  # again: another process may have replaced it
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             raise Failure(NOT_FOUND) from None
+        except OSError as error:
+            raise make_cache_problem(self.cache, error) from None
         self._cache.touch(path)
         return path
 
@@ -206,24 +214,26 @@ class Sources:
         """Return what all failures together mean for the user."""
         for source, failure in reversed(failures):
             if source.is_upstream and isinstance(failure, WrongBytes):
-                problem = failure.problem
+                wrong = failure.problem
                 others = (f"{s.name}: {f}" for s, f in failures if f is not failure and str(f) != NOT_FOUND)
-                pin = "put its git blob id into recipes/" if file.git_blob else f"llm-traces pin {file.trace}"
+                pin = f"llm-traces pin {file.trace}"
+                if file.git_blob:
+                    pin = f"write its git blob id into recipes/{file.trace}.toml, or into the list that it names"
                 next = f"try again; if the upstream changed: {pin}, and review the diff"
-                return BadUpstream(
-                    problem.subject, problem.message, **problem.details, tried="\n".join(others), next=next
-                )
+                return BadUpstream(wrong.subject, wrong.message, **wrong.details, tried="\n".join(others), next=next)
         place = self.mirror_path(file)
         is_wrong = place and any(s.name.startswith("mirror ") and isinstance(f, WrongBytes) for s, f in failures)
         step = f"{'replace' if is_wrong else 'put'} the file at {place or f'DIR/{file.trace}/{file.name}'}"
         step += "" if place else " and give --mirror DIR (or set LLM_TRACES_MIRROR=DIR)"
         advice = [failure.advice for _, failure in failures if failure.advice]
-        return Unavailable(
+        problem = Unavailable(
             file.trace,
             f"{file.name} is not available" + (": the mirror's copy does not match the pin" if is_wrong else ""),
             tried="\n".join(f"{source.name}: {failure}" for source, failure in failures),
             next=advice[-1] if advice else f"{step}, or try again with internet",
         )
+        problem.wrong_copies = tuple(f"{s.name}: {f}" for s, f in failures if isinstance(f, WrongBytes))
+        return problem
 
     def _make_disk_problem(self, file: UpstreamFile, error: OSError) -> BadUse:
         have = 0

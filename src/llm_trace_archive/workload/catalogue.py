@@ -44,7 +44,7 @@ class Traces(tuple[Entry, ...]):
 
     def as_json(self) -> str:
         """Return the table as JSON: a list of objects."""
-        return json.dumps([each.as_dict() for each in self], indent=2, ensure_ascii=False)
+        return json.dumps([each.as_dict() for each in self], indent=2)
 
     def as_text(self, wide: bool = True) -> str:
         """Return the table as text; without `wide`, so that it fits a terminal of 80 columns."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..core.errors import BadUse
+from ..core.errors import BadUse, printable
 from ..core.files import replacing
 from ..core.text import format_table
 from .records import quote_name
@@ -36,13 +36,19 @@ def choose_format(name: str | None, path: Path | None) -> str:
     return chosen
 
 
-def write(rows: duckdb.DuckDBPyRelation, format: str, out: TextIO) -> bool:
-    """Write rows as a table, CSV or JSON; return whether all were written: a table ends after `SHOWN` rows."""
+def write_to(rows: duckdb.DuckDBPyRelation, format: str, out: TextIO | None) -> bool:
+    """Write rows as a table, CSV or JSON; return whether all were written: a table ends after `SHOWN` rows.
+
+    out  a terminal gets what it would obey spelled out; None is a closed stream
+    """
+    if out is None:
+        return True
+    stream = _Terminal(out) if out.isatty() else out
     if format == "table":
         first = rows.limit(SHOWN + 1).fetchall()
-        out.write(rows_as_text(rows.columns, first[:SHOWN]) + "\n")
+        stream.write(rows_as_text(rows.columns, first[:SHOWN]) + "\n")
         return len(first) <= SHOWN
-    (_write_csv if format == "csv" else _write_json)(rows, out)
+    (_write_csv if format == "csv" else _write_json)(rows, stream)
     return True
 
 
@@ -66,6 +72,16 @@ def write_file(rows: duckdb.DuckDBPyRelation, format: str, path: Path) -> None:
         ) from None
 
 
+class _Terminal(io.TextIOBase):
+    """A terminal that is written to with what it would obey spelled out."""
+
+    def __init__(self, out: TextIO | io.TextIOBase) -> None:
+        self._out = out
+
+    def write(self, text: str, /) -> int:
+        return self._out.write(printable(text))
+
+
 def _write_all(rows: duckdb.DuckDBPyRelation, format: str, path: Path) -> None:
     if format == "parquet":
         _write_parquet(rows, path)
@@ -74,7 +90,7 @@ def _write_all(rows: duckdb.DuckDBPyRelation, format: str, path: Path) -> None:
         if format == "table":
             out.write(rows_as_text(rows.columns, rows.fetchall()) + "\n")
         else:
-            write(rows, format, out)
+            write_to(rows, format, out)
 
 
 def rows_as_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -92,7 +108,7 @@ def _cell(value: Any) -> str:
     return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 
-def _write_csv(rows: duckdb.DuckDBPyRelation, out: TextIO) -> None:
+def _write_csv(rows: duckdb.DuckDBPyRelation, out: TextIO | io.TextIOBase) -> None:
     from pyarrow import csv
 
     flat = [
@@ -116,7 +132,7 @@ def _is_nested(kind: str) -> bool:
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION"))
 
 
-def _write_json(rows: duckdb.DuckDBPyRelation, out: TextIO) -> None:
+def _write_json(rows: duckdb.DuckDBPyRelation, out: TextIO | io.TextIOBase) -> None:
     before = "[\n"
     objects = rows.set_alias(_ROW).project(f"CAST(to_json({_ROW}) AS VARCHAR)")
     for batch in objects.to_arrow_reader():

@@ -49,10 +49,10 @@ class Query:
             self._connection.execute(f"{_EXPLAIN}{self.sql}")  # whose errors have a position
             self._relation = self._connection.sql(self.sql)
 
-    def write(self, format: str, out: TextIO) -> bool:
-        """Write the rows as `output.write` does. Raises BadUse, Problem."""
+    def write_to(self, format: str, out: TextIO | None) -> bool:
+        """Write the rows as `output.write_to` does. Raises BadUse, Problem."""
         with self._explain():
-            return output.write(self._relation, format, out)
+            return output.write_to(self._relation, format, out)
 
     def write_file(self, format: str, path: Path) -> None:
         """Write the rows as `output.write_file` does. Raises BadUse, Problem."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -36,20 +37,18 @@ class Bundle:
     def open(cls, root: Path) -> Bundle:
         """Read the bundle at `root` and check every file against SHA256SUMS.
 
-        Raises BadUse if it is not a bundle; Problem with every file that is missing, changed, a link, or not listed.
+        Raises BadUse if it is not a bundle; Problem with every file that is missing, changed, not listed, or anything
+        but a plain file, such as a link or a named pipe. Those are never opened.
         """
         sums = _read_sums(root)
-        paths = {
-            path.relative_to(root).as_posix(): path
-            for path in root.rglob("*")
-            if path.is_symlink() or not path.is_dir()
-        }
+        modes = {path: path.lstat().st_mode for path in root.rglob("*")}
+        paths = {path.relative_to(root).as_posix(): path for path, mode in modes.items() if not stat.S_ISDIR(mode)}
         wrong = [f"{path}: missing" for path in sums.keys() - paths.keys()]
         wrong += [f"{path}: not in {SUMS}" for path in paths.keys() - sums.keys() - {SUMS}]
         files = []
         for path, file in sorted(paths.items()):
-            if file.is_symlink():
-                wrong.append(f"{path}: a link")
+            if not stat.S_ISREG(modes[file]):
+                wrong.append(f"{path}: {'a link' if stat.S_ISLNK(modes[file]) else 'not a plain file'}")
                 continue
             sha256, size = hash_file(file)
             files.append(BundleFile(path, size, sha256))
@@ -61,30 +60,57 @@ class Bundle:
 
     @cached_property
     def package(self) -> dict[str, Any]:
-        """Its datapackage.json."""
-        package: dict[str, Any] = json.loads((self.root / LOCK).read_text(encoding="utf-8"))
+        """Its datapackage.json. Raises BadUse if it is not one."""
+        package = self.read_json(LOCK)
+        resources = package.get("resources")
+        if not isinstance(resources, list) or not all(isinstance(each, dict) for each in resources):
+            raise BadUse(str(self.root), "is not a bundle", reason=f"{LOCK}: has no list of resources", next=NEXT)
         return package
 
     @cached_property
     def citation(self) -> dict[str, Any]:
-        """Its CITATION.cff."""
+        """Its CITATION.cff. Raises BadUse if it is not YAML."""
         import yaml
 
-        citation: dict[str, Any] = yaml.safe_load((self.root / CITATION).read_text(encoding="utf-8"))
-        return citation
+        try:
+            return self._require_mapping(CITATION, yaml.safe_load(self._read(CITATION)))
+        except (ValueError, yaml.YAMLError) as error:
+            raise BadUse(str(self.root), "is not a bundle", reason=f"{CITATION}: {error}"[:300], next=NEXT) from None
 
     @property
     def version(self) -> str:
         """The version of the release."""
-        return str(self.package["version"])
+        return str(self.package.get("version", ""))
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """Return a JSON object in the bundle. Raises BadUse if the file is anything else."""
+        try:
+            return self._require_mapping(path, json.loads(self._read(path)))
+        except ValueError as error:
+            raise BadUse(str(self.root), "is not a bundle", reason=f"{path}: {error}"[:300], next=NEXT) from None
+
+    def _read(self, path: str) -> str:
+        try:
+            return (self.root / path).read_text(encoding="utf-8")
+        except OSError as error:
+            reason = f"{path}: {error.strerror or error}"
+            raise BadUse(str(self.root), "is not a bundle", reason=reason, next=NEXT) from None
+
+    def _require_mapping(self, path: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise BadUse(str(self.root), "is not a bundle", reason=f"{path}: not an object", next=NEXT)
+        return value
 
 
 def _read_sums(root: Path) -> dict[str, str]:
     """Return the sha256 of each path in SHA256SUMS. Raises BadUse if it can't be read."""
     try:
+        if not stat.S_ISREG((root / SUMS).lstat().st_mode):
+            raise BadUse(str(root), "is not a bundle", reason=f"{SUMS}: not a plain file", next=NEXT)
         lines = (root / SUMS).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BadUse(str(root), "is not a bundle", reason=f"{SUMS}: {error.strerror or error}", next=NEXT) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise BadUse(str(root), "is not a bundle", reason=f"{SUMS}: {reason}", next=NEXT) from None
     sums = {}
     for line in lines:
         match = re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)

@@ -33,8 +33,8 @@ def pack(report: Report, target: Path) -> Bundle | None:
     contents = report.contents
     refuse_unusable(contents.archive, target)
     texts = {**contents.texts, **dict(zip(REPORTS, (report.as_json(), report.as_text()), strict=True))}
-    tables = {each["path"]: each["hash"].removeprefix("sha256:") for each in contents.package["resources"]}
-    hashes = tables | {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
+    hashes = contents.hashes | {path: hashlib.sha256(texts[path].encode()).hexdigest() for path in REPORTS}
+    tables = {each["path"]: hashes[each["path"]] for each in contents.package["resources"]}
     sums = "".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes))
     try:
         with temporary_folder(target) as part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from ...core.archive import CITATION, LOCK, SUMS, Archive
 from ...core.errors import BadUse
 from ...lock import describe
 from . import crate, croissant
-from .notice import compose_notice, find_copies
+from .notice import add_notices, compose_notice, find_copies, find_keys
 from .readme import compose_readme
 from .selection import Selection
 
@@ -52,6 +53,12 @@ class Contents:
         """The size of every file in bytes; 0 for `LAST`, as those are written last."""
         tables = {each["path"]: int(each["bytes"]) for each in self.package["resources"]}
         return tables | {path: len(text.encode()) for path, text in self.texts.items()} | dict.fromkeys(LAST, 0)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of every file except `LAST`, in hex."""
+        tables = {each["path"]: str(each["hash"]).removeprefix("sha256:") for each in self.package["resources"]}
+        return tables | {path: hashlib.sha256(text.encode()).hexdigest() for path, text in self.texts.items()}
 
     @cached_property
     def citation(self) -> dict[str, Any]:
@@ -98,17 +105,29 @@ class Contents:
         paths |= {f"recipes/{each.file.name}" for each in recipes}
         # A recipe can't be read without its file lists, even those of workloads that are left out.
         paths |= {each.listed.path for recipe in recipes for each in recipe.workloads if each.listed}
+        notices = self._list_notices()
         for path in sorted(paths):
             if (self.archive.root / path).is_file():
-                yield path, self._read(path)
+                yield path, add_notices(self._read(path), notices.get(path, ()))
+
+    def _list_notices(self) -> dict[str, list[str]]:
+        """Return the copyright notices of the released traces by the path of their licence's text."""
+        notices: dict[str, list[str]] = {}
+        for trace in dict.fromkeys(each.trace for each in self.selection.released):
+            licence = self.archive.recipe(trace).licence
+            for key in find_keys(licence["spdx"]):
+                if key in self.licence_texts:
+                    notices.setdefault(self.licence_texts[key], []).extend(licence.get("copyright", ()))
+        return notices
 
     def _compose_texts(self, copied: Iterable[str]) -> dict[str, str]:
         schemas = {each.schema_path: self.archive.schema(each) for each in self.selection.released}
         parts = [*copied, LOCK, NOTICE, README, croissant.NAME, *LAST]
+        readme = compose_readme(self.package, self.repository, self.citation)
         return {
             LOCK: _format_json(self.package),
             NOTICE: compose_notice(self.archive, self.selection, self.package),
-            README: describe.with_card(self.archive, self.package, compose_readme(self.package, self.repository)),
+            README: describe.with_card(self.archive, self.package, readme),
             croissant.NAME: _format_json(croissant.describe_tables(self.package, schemas, self.citation)),
             crate.NAME: _format_json(crate.describe_files(self.package, self.citation, parts)),
         }
@@ -124,6 +143,15 @@ class Contents:
             raise BadUse(
                 path, "can't be read as UTF-8 text", reason=str(error), next=f"git checkout -- {path}"
             ) from None
+
+
+def digest_files(hashes: Mapping[str, str]) -> str:
+    """Return one sha256 over the files of a release, given theirs by path: what binds a bundle to its report.
+
+    `LAST` is left out: the report is one of them.
+    """
+    lines = [f"{sha256}  {path}\n" for path, sha256 in sorted(hashes.items()) if path not in LAST]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _format_json(value: Mapping[str, Any]) -> str:

@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from . import notice
-from .croissant import format_citation
+from .citation import find_doi, format_citation
 
 NAME = "ro-crate-metadata.json"
 MEDIA_TYPES = {
+    ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",
     ".md": "text/markdown",
     ".toml": "application/toml",
@@ -58,14 +59,14 @@ def describe_files(package: Mapping[str, Any], citation: Mapping[str, Any], text
         _refer(table, "isBasedOn", [works[source["path"]] for source in each["sources"]])
     for path in sorted(texts):
         if path != NAME:  # the library describes this file itself
-            media = MEDIA_TYPES.get(PurePosixPath(path).suffix, "text/plain")
-            crate.add_file(dest_path=path, properties={"name": path, "encodingFormat": media})
-    root = crate.root_dataset
+            crate.add_file(dest_path=path, properties={"name": path, "encodingFormat": find_media_type(path)})
+    root, doi = crate.root_dataset, find_doi(citation, package["version"])
     del root["datePublished"]  # the library sets it to the present time
     described = {
         "name": package["title"],
         "description": package["description"],
         "version": package["version"],
+        "identifier": f"https://doi.org/{doi}" if doi else "",
         "url": home,
         "datePublished": str(citation.get("date-released", "")),
         "publisher": add("Organization", home, name=package["title"], url=home),
@@ -79,6 +80,11 @@ def describe_files(package: Mapping[str, Any], citation: Mapping[str, Any], text
     _refer(root, "author", [add(**_author(each, home)) for each in citation.get("authors", ())])
     described_crate: dict[str, Any] = crate.metadata.generate()
     return described_crate
+
+
+def find_media_type(path: str) -> str:
+    """Return the media type of a file in a bundle."""
+    return MEDIA_TYPES.get(PurePosixPath(path).suffix, "text/plain")
 
 
 def _author(author: Mapping[str, Any], home: str) -> dict[str, str]:

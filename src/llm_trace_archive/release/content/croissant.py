@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from . import notice
+from .citation import find_doi, format_citation, format_name
 
 NAME = "croissant.json"
 
@@ -24,7 +25,7 @@ def describe_tables(
     import mlcroissant as mlc
 
     creators = [
-        mlc.Person(name=_format_name(each)) if "family-names" in each else mlc.Organization(name=str(each["name"]))
+        mlc.Person(name=format_name(each)) if "family-names" in each else mlc.Organization(name=str(each["name"]))
         for each in citation.get("authors", ())
     ]
     released = citation.get("date-released")
@@ -43,7 +44,8 @@ def describe_tables(
         record_sets=[_describe_records(each, schemas[each["schema"]]) for each in package["resources"]],
     )
     description: dict[str, Any] = json.loads(json.dumps(metadata.to_json(), default=str))
-    return description
+    doi = find_doi(citation, package["version"])
+    return description | ({"identifier": f"https://doi.org/{doi}"} if doi else {})  # the library lacks it
 
 
 def find_faults(description: Mapping[str, Any]) -> list[str]:
@@ -55,20 +57,6 @@ def find_faults(description: Mapping[str, Any]) -> list[str]:
     except mlc.ValidationError as error:
         return [str(error)]
     return sorted({str(each) for each in (*issues.errors, *issues.warnings)})
-
-
-def format_citation(citation: Mapping[str, Any]) -> str:
-    """Return how to cite the archive, on one line."""
-    authors = ", ".join(
-        _format_name(each) if "family-names" in each else str(each["name"]) for each in citation.get("authors", ())
-    )
-    parts = [authors, citation.get("title"), f"version {citation.get('version')}", citation.get("date-released")]
-    parts += [f"https://doi.org/{citation['doi']}" if "doi" in citation else citation.get("repository-code")]
-    return ", ".join(str(each) for each in parts if each) + "; and the authors of the traces used, see NOTICE"
-
-
-def _format_name(author: Mapping[str, Any]) -> str:
-    return " ".join(str(author[key]) for key in ("given-names", "name-particle", "family-names") if author.get(key))
 
 
 def _describe_file(resource: Mapping[str, Any]) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from typing import Any
 
+from ...checks.package import load_spdx
 from ...core.archive import Archive
 from ...core.recipe import Recipe, Workload
 from .selection import Selection
@@ -20,11 +21,11 @@ its publisher, named below, whose terms apply to everyone who redistributes it. 
 Changed in all of them: converted to Parquet; columns named, ordered and typed by one schema (schemas/); times in
 microseconds. Rows keep the upstream's order. recipes/ says where each column comes from.
 
-Copyright: the publishers' own notices are on the page named by `licence` below and are not repeated here.
-
 Code, schemas, recipes and descriptions are under LICENSE.txt.
 """
 LICENCES = "LICENSES"
+TEMPLATE = re.compile(r"^Copyright \(c\) <.*$", re.MULTILINE)
+UNKNOWN = "not known here: see the page named by licence"
 # CC licences require their URI, not their text.
 CREATIVE_COMMONS = {
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
@@ -34,30 +35,27 @@ CREATIVE_COMMONS = {
 }
 
 
+def find_keys(expression: str) -> list[str]:
+    """Return the SPDX ids in an expression, each once; none if it is malformed (the package's check)."""
+    from license_expression import ExpressionError
+
+    try:
+        return [str(key) for key in load_spdx().license_keys(expression)]
+    except ExpressionError:
+        return []
+
+
 def find_pages(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return the page of each licence in the SPDX expressions, by its SPDX id.
+    """Return the page of each licence in the SPDX expressions, by its SPDX id, in the order of the expressions.
 
     licences  those of a descriptor: `name`, the expression, and `path`, the page of a licence that SPDX does not list
     """
-    from license_expression import ExpressionError
-
-    spdx = _load_spdx()
     pages = {}
     for each in licences:
-        try:
-            keys = spdx.license_keys(each["name"])
-        except ExpressionError:  # reported by the check of the package
-            continue
-        for key in keys:
-            pages[key] = f"https://spdx.org/licenses/{key}.html" if key in spdx.known_symbols else each["path"]
-    return dict(sorted(pages.items()))
-
-
-@cache
-def _load_spdx() -> Any:
-    from license_expression import get_spdx_licensing  # parses all SPDX licences each time
-
-    return get_spdx_licensing()
+        for key in find_keys(each["name"]):
+            is_listed = key in load_spdx().known_symbols
+            pages[key] = f"https://spdx.org/licenses/{key}.html" if is_listed else each["path"]
+    return pages
 
 
 def find_copies(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -65,8 +63,22 @@ def find_copies(licences: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
     MIT and BSD: "this permission notice" (or "this list of conditions") in all copies; Apache-2.0: section 4 (a).
     """
-    requiring = (key for key in find_pages(licences) if key in ("MIT", "Apache-2.0") or key.startswith("BSD-"))
+    requiring = (key for key in sorted(find_pages(licences)) if key == "Apache-2.0" or requires_notice(key))
     return {key: f"{LICENCES}/{key}.txt" for key in requiring}
+
+
+def requires_notice(key: str) -> bool:
+    """Return whether a licence requires "the above copyright notice" in every copy."""
+    return key == "MIT" or key.startswith("BSD-")
+
+
+def add_notices(text: str, notices: Iterable[str]) -> str:
+    """Return the text of a licence with the copyright notices of what is under it, in place of its own template."""
+    lines = "\n".join(dict.fromkeys(notices))
+    if not lines:
+        return text
+    filled, count = TEMPLATE.subn(lambda _: lines, text, count=1)
+    return filled if count else f"{lines}\n\n{text}"
 
 
 def compose_notice(archive: Archive, selection: Selection, package: Mapping[str, Any]) -> str:
@@ -91,7 +103,7 @@ def _list_licences(licences: list[Mapping[str, str]]) -> Iterator[str]:
         return
     yield "Licences\n--------"
     width = max(map(len, pages))
-    for key, place in pages.items():
+    for key, place in sorted(pages.items()):
         if key in copies:
             place = f"text: {copies[key]}"
         elif key in CREATIVE_COMMONS:
@@ -105,7 +117,9 @@ def _list_trace(recipe: Recipe, workloads: list[Workload]) -> Iterator[str]:
     yield f"{head}\n{'-' * len(head)}"
     facts = [("cite", recipe.cite), ("doi", f"https://doi.org/{recipe.doi}" if recipe.doi else "")]
     facts += [("licence", f"{recipe.licence['spdx']}, {recipe.licence['source']}")]
-    facts += [("", recipe.licence.get("note", "")), ("homepage", recipe.homepage)]
+    facts += [("", recipe.licence.get("note", "")), ("", recipe.licence.get("reason", ""))]
+    facts += [("copyright", each) for each in recipe.licence.get("copyright", (UNKNOWN,))]
+    facts += [("homepage", recipe.homepage)]
     for label, text in facts:
         if text:
             yield _wrap_line(label, text)

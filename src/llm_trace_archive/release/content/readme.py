@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .citation import find_concept_doi, find_doi
+
 TEXT = """\
 # {title} {version}
 
@@ -29,10 +31,12 @@ frictionless validate datapackage.json     # pip install frictionless
 ```
 
 ```python
+import os
 from datasets import load_dataset
 
-load_dataset(".")  # the canonical columns of all traces
-load_dataset(".", "{config}")  # all columns of one trace, one split per workload
+here = os.getcwd()  # datasets takes the name of a folder, not "."
+load_dataset(here)  # the canonical columns of all traces
+load_dataset(here, "{config}")  # all columns of one trace, one split per workload
 ```
 
 From the Hub, at this version:
@@ -66,20 +70,26 @@ mlcroissant.Dataset("croissant.json").records("{name}")
 
 ## Licence and citation
 
-Cite the authors of the traces you use, and this archive by [CITATION.cff](CITATION.cff). Each trace stays under the
-licence of its publisher: [NOTICE](NOTICE) names the authors, licence, source and changes of each; `LICENSES/` holds the
-texts of licences that require a copy. Schemas, recipes and descriptions are under [LICENSE.txt](LICENSE.txt).
+Cite the authors of the traces you use, and this archive by [CITATION.cff](CITATION.cff){dois}.
+
+Each trace stays under the licence of its publisher: [NOTICE](NOTICE) names the authors, licence, source and changes of
+each; `LICENSES/` holds the texts of licences that require a copy. Schemas, recipes and descriptions are under
+[LICENSE.txt](LICENSE.txt).
 
 How it was built, and how to rebuild it: [the repository at {version}]({homepage}/tree/{version}).
 """
 
 
-def compose_readme(package: Mapping[str, Any], repository: str) -> str:
+def compose_readme(package: Mapping[str, Any], repository: str, citation: Mapping[str, Any]) -> str:
     """Return README.md without its card and table, which `describe.with_card` adds.
 
     package     the release's datapackage.json
     repository  OWNER/NAME on the Hub
+    citation    CITATION.cff
     """
+    doi, concept = find_doi(citation, package["version"]), find_concept_doi(citation)
+    dois = f": version {package['version']} is <https://doi.org/{doi}>" if doi else ""
+    dois += f", all versions are <https://doi.org/{concept}>" if doi and concept else ""
     resources = package["resources"]
     # Request tables have their trace as config; other tables have configs of their own.
     first = next((each for each in resources if each["table"] == "request"), None)
@@ -87,6 +97,7 @@ def compose_readme(package: Mapping[str, Any], repository: str) -> str:
         title=package["title"],
         version=package["version"],
         description=package["description"],
+        dois=dois,
         homepage=package["homepage"],
         repository=repository,
         config=first["trace"] if first else "TRACE",

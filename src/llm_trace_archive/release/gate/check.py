@@ -15,15 +15,17 @@ from ...core.archive import CITATION, LOCK, Archive
 from ...core.errors import Problem
 from ...core.extras import require
 from ...core.files import write_output
+from ...core.git import Git
 from ...core.recipe import Workload
 from ...core.table import Table
 from ...lock.validate import REBUILT, validate, validate_package
 from ...upstream.sources import Sources
 from ..content import croissant
-from ..content.contents import ORGANISATION, Contents
+from ..content.contents import ORGANISATION, Contents, digest_files
 from ..content.selection import select
 from ..limits import check_row_groups, check_sizes
-from .sensitive import check_columns, check_text
+from .rights import check_rights
+from .sensitive import check_columns, check_texts
 from .state import check_state
 
 Show = Callable[[str, Iterable[Result]], list[Result]]
@@ -31,10 +33,14 @@ Show = Callable[[str, Iterable[Result]], list[Result]]
 
 @dataclass(frozen=True)
 class Report:
-    """Every result by its subject (the release, the package, a workload, the texts), and what the release holds."""
+    """Every result by its subject (the release, the package, a workload, the texts), and what the release holds.
+
+    commit  of the archive, in hex; empty without git
+    """
 
     contents: Contents
     results: findings.Results
+    commit: str
 
     @property
     def findings(self) -> int:
@@ -46,6 +52,8 @@ class Report:
         selection = self.contents.selection
         report: dict[str, Any] = {
             "version": self.contents.version,
+            "commit": self.commit,
+            "content": f"sha256:{digest_files(self.contents.hashes)}",
             "findings": self.findings,
             "released": [str(each) for each in selection.released],
             "leftOut": [{"workload": str(each), "reason": reason} for each, reason in selection.left_out],
@@ -59,7 +67,7 @@ class Report:
 
     def as_text(self) -> str:
         """Return the report for people: what `release check` prints."""
-        lines = [f"{self.contents.package['title']} {self.contents.version}"]
+        lines = [f"{self.contents.package['title']} {self.contents.version}", f"commit {self.commit}"]
         for subject, results in self.results.items():
             lines += result_lines(subject, results)
         return "\n".join([*lines, *self.summary()]) + "\n"
@@ -85,7 +93,7 @@ def check(
 
     Raises BadUse if a recipe or the lock can't be read, or a library of the extra `release` is not installed.
     """
-    for package in ("detect_secrets", "mlcroissant", "rocrate"):
+    for package in ("detect_secrets", "mlcroissant", "rocrate", "stdnum"):
         require(package, "release", "a release")
     contents = Contents(archive, select(archive), organisation)
     results = {"release": show("release", _check_release(contents))}
@@ -93,7 +101,7 @@ def check(
     for each in contents.selection.released:
         results[str(each)] = show(str(each), _check_workload(archive, each, sources))
     results["texts"] = show("texts", _check_texts(contents))
-    return Report(contents, results)
+    return Report(contents, results, Git(archive.root).ask("rev-parse", "HEAD").strip())
 
 
 def _check_release(contents: Contents) -> Iterator[Result]:
@@ -106,6 +114,7 @@ def _check_workload(archive: Archive, workload: Workload, sources: Sources) -> I
     is_present = archive.is_present(workload)
     found = "present" if is_present else f"missing: llm-traces get {workload}"
     yield Result("content", workload.path, "present", 0, found, LOCK)
+    yield from check_rights(archive.recipe(workload.trace))
     if not is_present:
         return
     results: list[Result] = []
@@ -126,14 +135,12 @@ def _check_workload(archive: Archive, workload: Workload, sources: Sources) -> I
 
 
 def _check_texts(contents: Contents) -> Iterator[Result]:
-    public = _list_public_addresses(contents.citation)
-    for path, text in contents.texts.items():
-        yield from check_text(path, text, public if path == CITATION else ())
+    yield from check_texts(contents.texts, {CITATION: list_public_addresses(contents.citation)})
     for fault in croissant.find_faults(json.loads(contents.texts[croissant.NAME])) or ["valid"]:
         yield Result("croissant", croissant.NAME, "valid", 0, fault[:300], "mlcroissant")
 
 
-def _list_public_addresses(citation: dict[str, Any]) -> list[str]:
+def list_public_addresses(citation: dict[str, Any]) -> list[str]:
     """Return the e-mail addresses that authors and contacts publish in CITATION.cff; they may be nowhere else."""
     people = [*citation.get("authors", ()), *citation.get("contact", ())]
     return [str(each["email"]) for each in people if "email" in each]

@@ -1,4 +1,4 @@
-"""What must not be published: free text, and anything that looks like a secret, an e-mail address or an IP address.
+"""What must not be published: free text, secrets, and what points to a person, their account or their machine.
 
 Works on Arrow arrays: the distinct values of a column, or the lines of a text file. Never shows a match in full.
 """
@@ -20,11 +20,31 @@ from ...core.table import Table
 
 SOURCE = "docs/release.md"
 NONE = "none"
-E_MAIL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
+# Local parts and domains in any script; the last label has no digits, unless it is punycode. Or written out, as in
+# "jo (at) example.org".
+_WORD = r"""[^\s@<>()\[\]"\\,;:]+"""
+_LABEL = r"""[^\s@<>()\[\]{}"'\\,;:/=|.!?*]"""
+E_MAIL = (
+    rf"{_WORD}@(?:{_LABEL}+\.)+(?:xn--[A-Za-z0-9-]+|[^\s@<>()\[\]{{}}\"'\\,;:/=|.!?*0-9_-]{{2,}})"
+    rf"|(?i:{_WORD} ?[(\[{{<] ?at ?[)\]}}>] ?{_LABEL}+ ?(?:\.|[(\[{{<] ?dot ?[)\]}}>]) ?\w+)"
+)
 # Candidates for addresses: `ipaddress` decides.
 _ENDS = r"(?:[^0-9A-Za-z:.]|[:.](?:[^0-9A-Za-z:.]|$)|$)"
 IP_V4 = r"(?:^|[^0-9A-Za-z.])((?:[0-9]{1,3}\.){3}[0-9]{1,3})(?:" + _ENDS + r"|:[0-9])"
 IP_V6 = r"(?:^|[^0-9A-Za-z.])((?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4})" + _ENDS
+# International numbers, North American ones with hyphens, and any number that says what it is. Times such as +00:00 and
+# exponents are none.
+PHONE = (
+    r"(?:^|[^\w+.-])(\+[1-9][0-9]{0,2}(?:[ ./()-]{0,2}[0-9]){6,13})(?:[^\w-]|$)"
+    r"|(?:^|[^\w.-])(\(?[2-9][0-9]{2}(?:\) ?|-)[2-9][0-9]{2}-[0-9]{4})(?:[^\w-]|$)"
+    r"|(?i:\b(?:tel|phone|mobile|fax)\b[.:= \"']{1,4}([0-9(][0-9 ()./-]{5,18}[0-9]))"
+)
+IBAN = r"(?:^|[^A-Za-z0-9])([A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:[^A-Za-z0-9]|$)"  # candidates
+# Folders of users, unless they are a part of a URL or of a longer path.
+HOME = (
+    r"(?:^|[^A-Za-z0-9._~/-]|file://)(/(?:home|Users)/[^\s/\"'<>,;:|)\]}]+|/root/[^\s\"'<>,;:|)\]}]+)"
+    r"|([A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)[^\s\\/\"'<>,;:|)\]}]+)"
+)
 # Tokens that detect-secrets does not know, in the format of their issuers. Zenodo's are 60 letters and digits.
 TOKENS = {
     "Hugging Face token": r"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
@@ -32,6 +52,11 @@ TOKENS = {
     "GitHub fine-grained token": r"\bgithub_pat_[A-Za-z0-9_]{22,}",
     "Google API key": r"\bAIza[A-Za-z0-9_-]{35}",
     "API key (sk-...)": r"\bsk-[A-Za-z0-9_-]{32,}",
+    "Bearer token": r"(?i:\bbearer[ :]+)[A-Za-z0-9._~+/-]{12,}",
+    # `password=...`; a placeholder such as <password>, ***, $PASSWORD or {password} is none.
+    "Password": r"(?i:(?:\b|_)(?:password|passwd|passphrase|pwd|(?:api|secret)[_-]?key|client[_-]?secret"
+    r"|(?:access|auth)[_-]?token)[\"']?"
+    r" ?[:=] ?[\"']?[^\s\"'<>*${}\[\](),;|]{4,})",
 }
 
 # An identifier is one word of printable ASCII. A category is a short label that occurs again and again.
@@ -68,8 +93,11 @@ def load_secret_patterns() -> Mapping[str, str]:
 def find_sensitive(values: pa.Array) -> Iterator[tuple[str, pa.Array, list[str]]]:
     """Yield for each kind of sensitive value its name, a mask of the values that match, and each match described."""
     yield "secrets", *_match_values(values, "|".join(load_secret_patterns().values()), _describe_secret)
-    yield "e-mail addresses", *_match_values(values, E_MAIL, _describe_email)
+    yield "e-mail addresses", *_match_values(values, E_MAIL, lambda value: _describe_match(E_MAIL, value))
     yield "IP addresses", *_match_values(values, f"{IP_V4}|{IP_V6}", _describe_address)
+    yield "phone numbers", *_match_values(values, PHONE, lambda value: _describe_match(PHONE, value))
+    yield "bank accounts", *_match_values(values, IBAN, _describe_account)
+    yield "home folders", *_match_values(values, HOME, lambda value: _describe_match(HOME, value))
 
 
 def _match_values(values: pa.Array, pattern: str, describe: Callable[[str], str]) -> tuple[pa.Array, list[str]]:
@@ -89,9 +117,23 @@ def _describe_secret(value: str) -> str:
     return "a secret"
 
 
-def _describe_email(value: str) -> str:
-    match = re.search(E_MAIL, value)
-    return mask_value(match[0]) if match else ""
+def _describe_match(pattern: str, value: str) -> str:
+    match = re.search(pattern, value, re.ASCII)  # as RE2 reads it
+    return mask_value(next(filter(None, match.groups()), match[0])) if match else ""
+
+
+def _describe_account(value: str) -> str:
+    from stdnum import iban
+
+    start = 0
+    while match := re.compile(IBAN).search(value, start):
+        start = match.end(1)
+        words = match[1].split(" ")
+        # The candidate may go on into the words after the number.
+        for count in range(len(words), 0, -1):
+            if iban.is_valid("".join(words[:count])):
+                return mask_value(" ".join(words[:count]))
+    return ""
 
 
 def _describe_address(value: str) -> str:
@@ -112,15 +154,30 @@ def mask_value(value: str) -> str:
     return f"{value[:4]}... ({len(value)} characters)"
 
 
-def check_text(path: str, text: str, allowed: Collection[str] = ()) -> Iterator[Result]:
-    """Check the lines of a text file: one result per kind. `allowed` are e-mail addresses that may be public."""
-    for each in allowed:
-        text = text.replace(each, "")
-    lines = pa.array(text.splitlines(), pa.string())
-    for kind, mask, descriptions in find_sensitive(lines):
-        numbers = pc.indices_nonzero(mask).to_pylist()
-        found = "; ".join(f"line {n + 1}: {match}" for n, match in zip(numbers, descriptions, strict=True)) or NONE
-        yield Result("sensitive", f"{kind} in {path}", NONE, 0, found[:300], SOURCE)
+def check_texts(texts: Mapping[str, str], allowed: Mapping[str, Collection[str]] | None = None) -> Iterator[Result]:
+    """Check the lines of text files, given by path: one result per file and kind.
+
+    allowed  e-mail addresses that may be public in a file, by its path
+    """
+    places: list[tuple[str, int]] = []
+    lines: list[str] = []
+    for path, text in texts.items():
+        for each in (allowed or {}).get(path, ()):
+            text = text.replace(each, "")
+        of_file = text.splitlines()
+        places += [(path, number) for number in range(1, len(of_file) + 1)]
+        lines += of_file
+    found: dict[tuple[str, str], list[str]] = {}
+    kinds = []
+    for kind, mask, descriptions in find_sensitive(pa.array(lines, pa.string())):  # at once: the patterns are large
+        kinds.append(kind)
+        for index, described in zip(pc.indices_nonzero(mask).to_pylist(), descriptions, strict=True):
+            path, number = places[index]
+            found.setdefault((path, kind), []).append(f"line {number}: {described}")
+    for path in texts:
+        for kind in kinds:
+            text = "; ".join(found.get((path, kind), ())) or NONE
+            yield Result("sensitive", f"{kind} in {path}", NONE, 0, text[:300], SOURCE)
 
 
 def check_columns(table: Table, schema: Mapping[str, Any]) -> Iterator[Result]:

@@ -6,7 +6,7 @@ import json
 import re
 
 from ...core.errors import BadUse, Problem
-from ..record import NEXT
+from ..record import NEXT, mask
 
 AGAIN = (408, 409, 412, 425, 429, 500, 502, 503, 504)  # 409: another commit runs; 412: the parent is no longer the head
 
@@ -59,13 +59,20 @@ def explain_forbidden(repo: str, reason: str) -> BadUse:
     )
 
 
+def hide_token(text: str) -> str:
+    """Return a text of the Hub or its client without the token, which either may repeat."""
+    from huggingface_hub import get_token
+
+    return mask(text, get_token() or "")
+
+
 def explain(error: Exception, repo: str, endpoint: str) -> Problem:
     """Return the problem to report for an error. Leaves out most of the client's text, which may hold signed URLs."""
     from huggingface_hub import errors
 
     cause, code = find_cause(error), find_status(error)
     host = endpoint.partition("://")[2]
-    said = (getattr(cause, "server_message", None) or "")[:300]
+    said = hide_token(str(getattr(cause, "server_message", None) or ""))[:300]
     match cause:
         case errors.LocalTokenNotFoundError():
             expected = "HF_TOKEN in the environment, or a login by hf auth login"
@@ -81,10 +88,10 @@ def explain(error: Exception, repo: str, endpoint: str) -> Problem:
         case OSError(filename=str(name)):
             return BadUse(name, cause.strerror or type(cause).__name__, next=NEXT)
         case ValueError() if str(cause).startswith("Invalid metadata in README.md"):
-            return Problem("README.md", "the Hub rejects the card's metadata", reason=str(cause)[:500])
+            return Problem("README.md", "the Hub rejects the card's metadata", reason=hide_token(str(cause))[:500])
         case _:
             # The query of a URL may be its signature.
-            text = re.sub(r"\?\S+", "", f"{type(cause).__name__}: {cause}")[:500]
+            text = re.sub(r"\?\S+", "", hide_token(f"{type(cause).__name__}: {cause}"))[:500]
             return Problem(repo, "the Hub's client failed", reason=text)
 
 

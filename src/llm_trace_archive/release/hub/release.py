@@ -20,9 +20,19 @@ from ...core.archive import SUMS
 from ...core.errors import BadUse, Problem
 from ...upstream.http import Failure, Patience, require_https
 from ..bundle.folder import Bundle
+from ..bundle.verify import require_gated
 from ..differences import EXTRA, compare_with_bundle, format_differences
-from ..record import NEXT, Release, RemoteFile
-from .errors import Conflict, explain, explain_forbidden, find_cause, find_retry_after, find_status, may_pass
+from ..record import NEXT, Release, RemoteFile, require_newer
+from .errors import (
+    Conflict,
+    explain,
+    explain_forbidden,
+    find_cause,
+    find_retry_after,
+    find_status,
+    hide_token,
+    may_pass,
+)
 
 if TYPE_CHECKING:
     import tenacity
@@ -100,7 +110,7 @@ class Hub:
             for each in self.api.list_repo_tree(self.repo, repo_type=DATASET, revision=revision, recursive=True):
                 if isinstance(each, RepoFile) and each.path != ATTRIBUTES:
                     large = each.lfs
-                    files[each.path] = (
+                    files[hide_token(each.path)] = (
                         RemoteFile(large.size, "sha256", large.sha256)
                         if large
                         else RemoteFile(each.size, "git_blob", each.blob_id)
@@ -112,11 +122,11 @@ class Hub:
     def list_tags(self) -> dict[str, str]:
         """Return the commit of every tag."""
         refs = self.ask(self.api.list_repo_refs, self.repo, repo_type=DATASET)
-        return {each.name: each.target_commit for each in refs.tags}
+        return {hide_token(each.name): hide_token(each.target_commit) for each in refs.tags}
 
     def find_head(self, revision: str) -> str:
         """Return the newest commit of a branch or pull request."""
-        return str(self.ask(self.api.repo_info, self.repo, repo_type=DATASET, revision=revision).sha)
+        return hide_token(str(self.ask(self.api.repo_info, self.repo, repo_type=DATASET, revision=revision).sha))
 
     def find_pull_request(self, version: str) -> str:
         """Return the open pull request of a release as refs/pr/<number>, or nothing."""
@@ -152,8 +162,7 @@ class Hub:
 
     def prepare(self, private: bool, pull: bool) -> bool:
         """Check the token, and create the repo if it does not exist; return whether it is private."""
-        me = self.ask(self.api.whoami)
-        if (me.get("auth") or {}).get("accessToken", {}).get("role") == "read":
+        if self.ask(self._find_role) == "read":
             raise explain_forbidden(self.repo, "the role of the token is read")
         is_private = self.is_private()
         if is_private is None:
@@ -174,6 +183,11 @@ class Hub:
                 next=f"make it private at {self.make_url(MAIN).removesuffix('/tree/main')}/settings, or omit --private",
             )
         return is_private
+
+    def _find_role(self) -> str:
+        """Return the role of the token: "read", "write" or "fineGrained"; empty if the Hub does not say."""
+        auth = self.api.whoami().get("auth") or {}
+        return str((auth.get("accessToken") or {}).get("role", ""))
 
     def commit_bundle(self, bundle: Bundle, pull: bool) -> tuple[str, str]:
         """Commit what differs until the repo has the bundle; return the revision and its commit.
@@ -249,7 +263,7 @@ class Hub:
             if not may_pass(error):
                 raise explain(error, self.repo, self.api.endpoint) from None
             return error
-        self.say(f"{done.pr_url or revision}: commit {done.oid}")
+        self.say(hide_token(f"{done.pr_url or revision}: commit {done.oid}"))
         return None
 
     def _require_ours(self, remote: dict[str, RemoteFile], differences: dict[str, str]) -> None:
@@ -281,16 +295,20 @@ def release(
     *,
     private: bool = False,
     pull: bool = False,
+    older: bool = False,
     say: Callable[[str], None] = lambda line: None,
     patience: Patience = PATIENCE,
 ) -> Release:
     """Commit the bundle to a dataset repo and tag it; with `pull`, open a pull request, which gets no tag.
 
-    repo  OWNER/NAME; empty for the one in the bundle's own URLs
+    repo   OWNER/NAME; empty for the one in the bundle's own URLs
+    older  also release a version lower than the last
 
-    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: this version is tagged with
-    different files, someone else changes the branch during the release, the server keeps failing.
+    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: the bundle is not what the gate
+    passed, this version is tagged with different files, someone else changes the branch during the release, the server
+    keeps failing.
     """
+    require_gated(bundle)
     repo = repo or find_repo(bundle) or REPO
     if any(each.path == ATTRIBUTES for each in bundle.files):
         raise BadUse(
@@ -303,7 +321,8 @@ def release(
     version = bundle.version
     if find_repo(bundle) not in ("", repo):
         say(f"the URLs in the bundle name {find_repo(bundle)}, not {repo}")
-    if version in hub.list_tags():
+    tags = hub.list_tags()
+    if version in tags:
         differences = compare_with_bundle(bundle, hub.list_files(version))
         if differences:
             raise Problem(
@@ -314,6 +333,8 @@ def release(
             )
         say(f"{repo}: {version} is already released: nothing to do")
     else:
+        if not older:
+            require_newer(version, tags, repo)
         revision, head = hub.commit_bundle(bundle, pull)
         if pull:
             advice = "is merged: now" if revision == MAIN else "waits to be merged: then"

@@ -10,7 +10,8 @@ from ...core.errors import Problem
 from ..bundle.folder import Bundle, BundleFile
 from ..differences import EXTRA, compare_with_bundle, format_differences
 from ..record import NEXT, RemoteFile
-from .invenio import Body, Invenio, quote_key, read_entry
+from .answers import read_entry
+from .invenio import Body, Invenio, quote_key
 
 Progress = Callable[[str, int, int | None], None]  # path, bytes sent, bytes in all
 
@@ -76,7 +77,7 @@ class _Upload:
         for _ in range(2):
             sent = self.invenio.ask(partial(self._put, entry))
             # A second commit gets the same answer, so a lost answer does no harm.
-            got = read_entry(self.invenio.ask(partial(self.invenio.call, "POST", f"{entry}/commit")))
+            got = self.invenio.ask(partial(self._commit, entry))
             if got == sent:
                 return
             self.invenio.say(f"{self.file.path}: the file arrived corrupt")
@@ -88,6 +89,9 @@ class _Upload:
             kept="the draft, not published",
             next=NEXT,
         )
+
+    def _commit(self, entry: str) -> RemoteFile | None:
+        return self.invenio.read(read_entry, "POST", f"{entry}/commit")
 
     def _put(self, entry: str) -> RemoteFile:
         """Send the content to a new entry; return what the server should have.

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
@@ -30,7 +31,8 @@ from ...upstream.http import (
     translate_error,
 )
 from ..bundle.folder import BundleFile
-from ..record import NEXT, RemoteFile
+from ..record import NEXT, RemoteFile, mask
+from .answers import Record, list_errors, read_files, read_page, read_record
 
 if TYPE_CHECKING:
     import requests
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 PATIENCE = Patience(tries=6, connect=30, read=120)
 RECORDS = {"Accept": "application/vnd.inveniordm.v1+json"}  # the documented one of Zenodo's two formats
 PAGE = 100  # records per page, Zenodo's maximum
+PAGES = 100
 REDIRECTS = 3
 SCOPES = "deposit:write and deposit:actions"
 
@@ -110,7 +113,8 @@ class Invenio:
     """One server and one token.
 
     url        of the server, without /api: https, or http on this machine
-    token      empty to read only what is public; sent in one header, and nowhere else
+    token      empty to read only what is public; sent in one header, and nowhere else. Whatever the server answers is
+               masked before anything else reads it, as a server may repeat the token
     variable   the environment variable that holds the token, for messages
     """
 
@@ -124,9 +128,9 @@ class Invenio:
         try:
             require_https(self.url)
             if "@" in urlsplit(self.url).netloc:
-                raise Failure("refused: the URL contains a user or password")
+                raise Failure("contains a user or password")
         except Failure as failed:
-            raise BadUse(self.host, str(failed), expected="https://...") from None
+            raise BadUse(self.host or "the server", f"the URL is refused: {failed}", expected="https://...") from None
 
     @property
     def host(self) -> str:
@@ -163,7 +167,8 @@ class Invenio:
             raise self._explain(refused) from None
         except Failure as failed:
             tries = f"; gave up after {self.patience.tries} tries" if isinstance(failed, TemporaryFailure) else ""
-            raise BadUse(self.host, "the request failed", reason=f"{failed}{tries}", next=NEXT) from None
+            reason = mask(f"{failed}{tries}", self.token)
+            raise BadUse(self.host, "the request failed", reason=reason, next=NEXT) from None
 
     def call(self, method: str, path: str, json: Any = None, body: Body | None = None) -> Any:
         """Send one request to `<url>/api<path>`; return the JSON of the answer, or None for no content.
@@ -177,37 +182,46 @@ class Invenio:
         except _Limited as limited:
             raise Failure(f"{limited}; gave up after {self.patience.tries} tries") from None
 
-    def get(self, path: str) -> Any:
-        """Return what GET answers, or None if nothing is there."""
-        return self._call_or_none("GET", path)
-
-    def delete(self, path: str) -> None:
-        """Delete what is at a path, if anything."""
-        self._call_or_none("DELETE", path)
-
-    def _call_or_none(self, method: str, path: str) -> Any:
+    def read(self, kind: Callable[[Any], Answer], method: str, path: str, json: Any = None) -> Answer:
+        """Send one request by `call`, and return its answer as `kind` reads it. Raises Failure if that is not one."""
+        answer = self.call(method, path, json)
         try:
-            return self.call(method, path)
+            return kind(answer)
+        except Failure as failed:
+            raise Failure(f"{failed}: {method} {path}") from None
+
+    def look(self, kind: Callable[[Any], Answer], path: str) -> Answer | None:
+        """Return what is at a path as `kind` reads it, or None if nothing is there."""
+        try:
+            return self.read(kind, "GET", path)
         except Refused as refused:
             if refused.status not in (404, 410):
                 raise
             return None
 
-    def find(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+    def delete(self, path: str) -> None:
+        """Delete what is at a path, if anything."""
+        try:
+            self.call("DELETE", path)
+        except Refused as refused:
+            if refused.status not in (404, 410):
+                raise
+
+    def find(self, path: str, query: Mapping[str, str]) -> list[Record]:
         """Return all records that a search finds, page by page."""
-        records: list[dict[str, Any]] = []
-        while True:
-            page = {**query, "size": str(PAGE), "page": str(len(records) // PAGE + 1)}
+        records: list[Record] = []
+        for number in range(1, PAGES + 1):
+            page = {**query, "size": str(PAGE), "page": str(number)}
             terms = "&".join(f"{name}={quote(value, safe='')}" for name, value in page.items())
-            hits = self.call("GET", f"{path}?{terms}")["hits"]
-            records += hits["hits"]
-            if not hits["hits"] or len(records) >= hits["total"]:
+            hits, total = self.read(read_page, "GET", f"{path}?{terms}")
+            records += map(read_record, hits)
+            if not hits or len(records) >= total:
                 return records
+        raise Failure(f"the search finds more than {PAGES * PAGE:,} records")
 
     def list_files(self, record: str) -> dict[str, RemoteFile | None]:
         """Return the files of /records/<id> or /records/<id>/draft by key; None for an incomplete file."""
-        entries = self.call("GET", f"{record}/files")["entries"]
-        return {each["key"]: read_entry(each) for each in entries}
+        return self.read(read_files, "GET", f"{record}/files")
 
     def _send(self, method: str, path: str, json: Any, body: Body | None) -> Any:
         import requests
@@ -235,37 +249,41 @@ class Invenio:
                     )
                 if not response.is_redirect:
                     return self._read_answer(response)
-                url = self._require_same_origin(urljoin(url, response.headers["Location"]))
+                url = self._require_same_origin(url, response.headers["Location"])
             raise Failure(f"more than {REDIRECTS} redirects")
         except (requests.RequestException, HTTPError) as error:
             raise translate_error(error, self.patience) from None
 
-    def _require_same_origin(self, url: str) -> str:
-        there, here = urlsplit(url), urlsplit(self.url)
+    def _require_same_origin(self, url: str, location: str) -> str:
+        try:
+            url = urljoin(url, location)
+            there, here = urlsplit(url), urlsplit(self.url)
+        except ValueError:
+            raise Failure("redirected to a malformed URL") from None
         if (there.scheme, there.netloc) != (here.scheme, here.netloc):
             raise Failure(f"redirected to {there.netloc.rpartition('@')[2]}, where the token must not go")
         return url
 
     def _read_answer(self, response: requests.Response) -> Any:
-        status = response.status_code
+        status, headline = response.status_code, mask(format_status(response), self.token)
         if status == 429:
-            raise _Limited(format_status(response), parse_retry_after(response))
+            raise _Limited(headline, parse_retry_after(response))
         if status == 408 or status >= 500:
-            raise TemporaryFailure(format_status(response), parse_retry_after(response))
+            raise TemporaryFailure(headline, parse_retry_after(response))
         if status == 204:
             return None
         try:
-            answer = response.json()
-        except ValueError:
+            answer = loads(mask(response.content.decode(), self.token))
+        except (ValueError, RecursionError):
             if status < 400:
-                raise TemporaryFailure(f"{format_status(response)}, and the answer is not JSON") from None
+                raise TemporaryFailure(f"{headline}, and the answer is not JSON") from None
             answer = {}
         errors = answer.get("errors") if isinstance(answer, dict) else None
-        fields = [f"{name}: {text}".removeprefix(": ") for name, text in _list_errors(errors)]
+        fields = [f"{name}: {text}".removeprefix(": ") for name, text in list_errors(errors)]
         if status >= 400:
             said = str(answer.get("message") or "")[:300] if isinstance(answer, dict) else ""
-            raise Refused(status, f"{format_status(response)}: {said}".removesuffix(": "), "\n".join(fields), answer)
-        if any(name != "files.enabled" for name, _ in _list_errors(errors)):
+            raise Refused(status, f"{headline}: {said}".removesuffix(": "), "\n".join(fields), answer)
+        if any(name != "files.enabled" for name, _ in list_errors(errors)):
             raise Refused(status, "the answer lists errors", "\n".join(fields), answer)
         return answer
 
@@ -289,7 +307,7 @@ class Invenio:
     def _say_why(self, state: tenacity.RetryCallState) -> None:
         why = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
-        self.say(f"{self.host}: {why}; again in {pause:.0f} s")
+        self.say(mask(f"{self.host}: {why}; again in {pause:.0f} s", self.token))
 
     def _explain(self, refused: Refused) -> Problem:
         from ..limits import GB, ZENODO_BYTES, ZENODO_FILES
@@ -325,22 +343,6 @@ class _Limited(TemporaryFailure):
     """429: too many requests. This one was not done."""
 
 
-def read_entry(entry: Mapping[str, Any]) -> RemoteFile | None:
-    """Return a file's entry; None if the file is incomplete."""
-    kind, _, digest = str(entry.get("checksum") or "").partition(":")
-    return RemoteFile(int(entry["size"]), kind, digest) if entry.get("status") == "completed" else None
-
-
 def quote_key(key: str) -> str:
     """Return a file's key for use in a path. Slashes stay, as in the server's own links."""
     return quote(key, safe="/")
-
-
-def _list_errors(errors: Any) -> Iterator[tuple[str, str]]:
-    """Yield the errors of an answer as (field, text). They are a list of {"field", "messages"}, or one text."""
-    if isinstance(errors, str):
-        yield "", errors
-        return
-    for each in errors or ():
-        messages = each.get("messages") or [each.get("message", "")]
-        yield str(each.get("field") or each.get("community_id") or ""), " ".join(map(str, messages))

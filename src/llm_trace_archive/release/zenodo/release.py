@@ -9,21 +9,25 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.errors import BadUse, Problem
 from ...core.settings import cache_folder
-from ...upstream.http import Patience
+from ...upstream.http import Failure, Patience
 from ..bundle.folder import Bundle
+from ..bundle.verify import require_gated
+from ..content.contents import Contents
 from ..differences import compare_with_bundle, format_differences
-from ..record import NEXT, Release, RemoteFile
+from ..record import NEXT, Release, RemoteFile, require_newer
+from .answers import Record, read_name, read_names, read_record
 from .deposit import Progress, require_files, send_files
 from .invenio import PATIENCE, SCOPES, Invenio, Refused, Unexpected, quote_key
-from .metadata import describe_record, find_repository
+from .metadata import describe_record, find_repository, is_made_by_us
 
 ZENODO = "https://zenodo.org"
 SANDBOX = "https://sandbox.zenodo.org"
@@ -62,38 +66,71 @@ def release(
     bundle: Bundle,
     invenio: Invenio,
     *,
+    doi: str = "",
     publish: bool = False,
     communities: Sequence[str] = (),
     concept: str | None = None,
+    older: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Release:
     """Send the bundle to Zenodo as a draft; with `publish`, publish it and ask the communities to accept it.
 
+    doi       the one that `reserve` gave the bundle's version: only its draft is used. Empty for a rehearsal, which
+              finds or makes a draft
     concept   the id of our concept record or of any version of it; None to find it by title and repository among the
               user's records
+    older     also publish a version lower than the last
     progress  called as (path, bytes sent, bytes in all)
 
-    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: this version is published with
-    different files, the metadata has errors, the server keeps failing.
+    Idempotent. Raises BadUse for what the user must fix first, Problem for the rest: the bundle is not what the gate
+    passed, this version is published with different files, the metadata has errors, the server keeps failing.
     """
     _require_names(bundle)
+    require_gated(bundle)
+    sizes = {each.path: each.bytes for each in bundle.files}
+    run = _Run(invenio, bundle.root, bundle.citation, bundle.package, sizes, doi, older)
+    return _run_once(invenio, partial(run.release, bundle, publish, communities, concept, progress))
+
+
+def reserve(
+    contents: Contents,
+    invenio: Invenio,
+    *,
+    concept: str | None = None,
+    older: bool = False,
+    first: bool = False,
+    earlier: str = "",
+) -> Release:
+    """Reserve the DOI of the next version: find or make its draft, without files, and return it.
+
+    concept  as for `release`
+    first    make a concept record although there are signs of an earlier version
+    earlier  such a sign in the archive, or empty; the server is asked for others
+
+    Idempotent. Raises BadUse for what the user must fix first, such as a version that is published; Problem as
+    `release` does.
+    """
+    run = _Run(invenio, contents.archive.root, contents.citation, contents.package, {}, "", older)
+    return _run_once(invenio, partial(run.reserve, concept, first, earlier))
+
+
+def _run_once(invenio: Invenio, act: Callable[[], Release]) -> Release:
+    """Run alone on this machine; again from the start, once, if the server's state changes meanwhile."""
     try:
         with _only_run(invenio):
-            run = partial(_Run(bundle, invenio, progress).run, publish, communities, concept)
             try:
-                return run()
+                return act()
             except Unexpected as problem:  # the last request of a killed run may have been at work until now
                 invenio.say(f"{problem.subject}: {problem.details['got']}; looking again from the start")
                 time.sleep(LAG)
-                return run()
+                return act()
     except OSError as error:  # of the disk; the client handles those of the network
-        raise BadUse(str(error.filename or bundle.root), error.strerror or type(error).__name__, next=NEXT) from None
+        raise BadUse(str(error.filename or invenio.host), error.strerror or type(error).__name__, next=NEXT) from None
 
 
-def find_latest(invenio: Invenio, concept: str) -> dict[str, Any] | None:
+def find_latest(invenio: Invenio, concept: str) -> Record | None:
     """Return the newest published version of a record, by the id of the concept or of any version; None if none is."""
-    record: dict[str, Any] | None = invenio.ask(lambda: invenio.get(f"/records/{concept}/versions/latest"))
-    return record
+    return invenio.ask(lambda: invenio.look(read_record, f"/records/{quote_key(concept)}/versions/latest"))
 
 
 def list_files(invenio: Invenio, record: str) -> dict[str, RemoteFile]:
@@ -103,73 +140,117 @@ def list_files(invenio: Invenio, record: str) -> dict[str, RemoteFile]:
 
 @dataclass(frozen=True)
 class _Run:
-    """One run of a release. Records and drafts are dicts as the server sends them."""
+    """One run of a release, or of a reservation.
 
-    bundle: Bundle
+    root, citation, package, sizes  what is released; see `describe_record`
+    doi                             of the draft to use; empty to find or make one
+    """
+
     invenio: Invenio
-    progress: Progress
+    root: Path
+    citation: Mapping[str, Any]
+    package: Mapping[str, Any]
+    sizes: Mapping[str, int]
+    doi: str
+    older: bool
 
-    def run(self, publish: bool, communities: Sequence[str], concept: str | None) -> Release:
-        say, ask, version = self.invenio.say, self.invenio.ask, self.bundle.version
+    @property
+    def version(self) -> str:
+        return str(self.package.get("version", ""))
+
+    @property
+    def title(self) -> str:
+        return str(self.citation.get("title", ""))
+
+    @property
+    def repository(self) -> str:
+        return find_repository(self.citation, self.package)
+
+    def release(
+        self, bundle: Bundle, publish: bool, communities: Sequence[str], concept: str | None, progress: Progress
+    ) -> Release:
+        say, ask = self.invenio.say, self.invenio.ask
         for community in communities:
             self._require_community(community)
-        about = describe_record(self.bundle, self._is_licence)
+        about = self._describe()
         ours = self._find_ours(concept)
         newest = self._find_newest(ours, concept)
         record = self._find_this_version(newest)
         if record:
-            self._require_same(record)
+            self._require_same(bundle, record)
             self._delete_leftovers(record)
-            say(f"{self._page(record)}: {version} is already published: nothing to do")
+            say(f"{self._page(record)}: {self.version} is already published: nothing to do")
         else:
             draft = self._find_or_make_draft(ours, newest, about)
-            ask(partial(self.invenio.call, "PUT", f"/records/{draft['id']}/draft", _make_body(about)))
-            send_files(self.bundle, self.invenio, draft["id"], newest is not None, self.progress)
-            draft = ask(partial(self._reserve_doi, draft["id"]))
+            ask(partial(self._put, draft, about))
+            send_files(bundle, self.invenio, draft.id, newest is not None, progress)
+            draft = ask(partial(self._reserve_doi, draft.id))
             self._delete_leftovers(draft)
             if not publish:
-                say(f"{self._page(draft)}: draft of {version}; review it, then publish it with --publish")
+                say(f"{self._page(draft)}: draft of {self.version}; review it, then publish it with --publish")
                 return self._describe_release(draft)
-            require_files(self.bundle, self.invenio, draft["id"])
-            record = ask(partial(self._publish, draft["id"]))
-            say(f"{self._page(record)}: published {version}, {len(self.bundle.files)} files as in the bundle")
+            require_files(bundle, self.invenio, draft.id)
+            record = ask(partial(self._publish, draft.id))
+            say(f"{self._page(record)}: published {self.version}, {len(bundle.files)} files as in the bundle")
         for community in communities:
-            if ask(partial(self._ask_community, record["id"], community)):
+            if ask(partial(self._ask_community, record.id, community)):
                 say(f"{self._page(record)}: asked the community {community} to accept it")
         return self._describe_release(record)
 
+    def reserve(self, concept: str | None, first: bool, earlier: str) -> Release:
+        ask, about = self.invenio.ask, self._describe()
+        ours = self._find_ours(concept)
+        newest = self._find_newest(ours, concept)
+        record = self._find_this_version(newest)
+        if record:
+            raise BadUse(
+                self._page(record),
+                f"{self.version} is already published",
+                doi=record.doi,
+                next="raise the version in src/llm_trace_archive/__init__.py, CITATION.cff and CHANGELOG.md",
+            )
+        if newest is None and not first and not any(map(self._is_usable, ours)):
+            self._require_first(earlier)
+        draft = self._find_or_make_draft(ours, newest, about)
+        ask(partial(self._put, draft, about))
+        draft = ask(partial(self._reserve_doi, draft.id))
+        self.invenio.say(f"{self._page(draft)}: {draft.doi} is reserved for {self.version}")
+        return self._describe_release(draft)
+
+    def _describe(self) -> dict[str, Any]:
+        return describe_record(self.root, self.citation, self.package, self.sizes, self._is_licence)
+
     # Find what exists
 
-    def _find_ours(self, concept: str | None) -> list[dict[str, Any]]:
-        """Return our records and drafts. Searches twice if there are none: a run before may have just made one."""
+    def _find_ours(self, concept: str | None) -> list[Record]:
+        """Return our records and drafts. Searches twice if what is needed is missing: it may have just been made."""
         ours = self._search(concept)
-        if ours or concept:
+        if (ours and not self.doi) or any(each.doi == self.doi for each in ours) or (concept and not self.doi):
             return ours
         time.sleep(LAG)
         return self._search(concept)
 
-    def _search(self, concept: str | None) -> list[dict[str, Any]]:
+    def _search(self, concept: str | None) -> list[Record]:
         """Return the user's versions and drafts that belong to the concept, or have our title and repository."""
-        title, url = str(self.bundle.citation["title"]), find_repository(self.bundle)
-        quoted = title.replace("\\", "\\\\").replace('"', '\\"')
-        query = f'metadata.title:"{quoted}"' + (f" OR parent.id:{concept}" if concept else "")
-
-        def is_ours(record: dict[str, Any]) -> bool:
-            about = record["metadata"]
-            related = {each.get("identifier") for each in about.get("related_identifiers", ())}
-            return record["parent"]["id"] == concept or (about.get("title") == title and url in related)
-
+        query = self._query_title() + (f" OR parent.id:{concept}" if concept else "")
         records = self.invenio.ask(
             lambda: self.invenio.find("/user/records", {"q": query, "allversions": "true", "sort": "newest"})
         )
-        return [each for each in records if is_ours(each)]
+        return [each for each in records if each.concept == concept or self._is_alike(each)]
 
-    def _find_newest(self, ours: list[dict[str, Any]], concept: str | None) -> dict[str, Any] | None:
+    def _query_title(self) -> str:
+        quoted = self.title.replace("\\", "\\\\").replace('"', '\\"')
+        return f'metadata.title:"{quoted}"'
+
+    def _is_alike(self, record: Record) -> bool:
+        return record.title == self.title and self.repository in record.related
+
+    def _find_newest(self, ours: list[Record], concept: str | None) -> Record | None:
         """Return the newest published version of our concept record, found by its id or among our records."""
-        published = [each for each in ours if each["is_published"]]
+        published = [each for each in ours if each.is_published]
         if concept is None and not published:
             return None
-        newest = find_latest(self.invenio, concept or max(published, key=lambda each: str(each["created"]))["id"])
+        newest = find_latest(self.invenio, concept or max(published, key=lambda each: each.created).id)
         if newest is None and concept:
             raise BadUse(
                 self.invenio.host,
@@ -178,50 +259,73 @@ class _Run:
             )
         return newest
 
-    def _find_this_version(self, newest: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return the published record of this version, if there is one."""
-        if newest is None or self._is_this_version(newest):
-            return newest
-        versions = self.invenio.ask(lambda: self.invenio.find(f"/records/{newest['id']}/versions", {}))
-        return next(filter(self._is_this_version, versions), None)
+    def _find_this_version(self, newest: Record | None) -> Record | None:
+        """Return the published record of this version, if there is one. Raises BadUse if a higher one is the last."""
+        if newest is None:
+            return None
+        path = f"/records/{newest.id}/versions"
+        versions = [newest, *self.invenio.ask(lambda: self.invenio.find(path, {}))]
+        record = next(filter(self._is_this_version, versions), None)
+        if record is None and not self.older:
+            require_newer(self.version, [each.version for each in versions], self.invenio.host)
+        return record
 
-    def _is_this_version(self, record: dict[str, Any]) -> bool:
-        return bool(record["metadata"].get("version") == self.bundle.version)
+    def _is_this_version(self, record: Record) -> bool:
+        return record.version == self.version
 
-    def _require_same(self, record: dict[str, Any]) -> None:
-        differences = compare_with_bundle(self.bundle, list_files(self.invenio, record["id"]))
+    def _require_same(self, bundle: Bundle, record: Record) -> None:
+        differences = compare_with_bundle(bundle, list_files(self.invenio, record.id))
         if differences:
             raise Problem(
                 self._page(record),
-                f"{self.bundle.version} is already published, with different files",
+                f"{self.version} is already published, with different files",
                 found=format_differences(differences),
                 next="raise the version in CITATION.cff and CHANGELOG.md, then llm-traces release bundle DIR",
             )
 
     def _is_licence(self, name: str) -> bool:
-        return self.invenio.ask(lambda: self.invenio.get(f"/vocabularies/licenses/{quote_key(name)}")) is not None
+        path = f"/vocabularies/licenses/{quote_key(name)}"
+        return self.invenio.ask(lambda: self.invenio.look(read_name, path)) is not None
 
     def _require_community(self, name: str) -> None:
         is_name = re.fullmatch(r"[\w-]+", name)
-        if not is_name or self.invenio.ask(lambda: self.invenio.get(f"/communities/{name}")) is None:
+        if not is_name or self.invenio.ask(lambda: self.invenio.look(read_name, f"/communities/{name}")) is None:
             raise BadUse(self.invenio.host, f"has no community {name}", next="give the community's name as in its URL")
+
+    def _require_first(self, reason: str) -> None:
+        """Raise BadUse if there are signs that this is not the first version, so that no second concept is made."""
+        query = {"q": self._query_title(), "allversions": "true"}
+        others = [
+            each for each in self.invenio.ask(lambda: self.invenio.find("/records", query)) if self._is_alike(each)
+        ]
+        if others:
+            reason = reason or f"{self._page(others[0])} of another user has this title and repository"
+        if reason:
+            raise BadUse(
+                self.invenio.host,
+                "a new record would be a second one of this archive",
+                reason=reason,
+                kept="no draft was made",
+                next="git pull, which may bring the commit that names our record; or --record ID; or --first, if this "
+                "is the first version",
+            )
 
     # Make the draft
 
-    def _find_or_make_draft(
-        self, ours: list[dict[str, Any]], newest: dict[str, Any] | None, about: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _find_or_make_draft(self, ours: list[Record], newest: Record | None, about: dict[str, Any]) -> Record:
+        if self.doi:
+            return self._require_draft(ours)
         if newest is not None:
             # The server has at most one draft of a new version, and answers with it.
-            draft: dict[str, Any] = self.invenio.ask(
-                lambda: self.invenio.call("POST", f"/records/{newest['id']}/versions")
-            )
-            is_old = draft["id"] in {each["id"] for each in ours}
+            path = f"/records/{newest.id}/versions"
+            draft = self.invenio.ask(lambda: self.invenio.read(read_record, "POST", path))
+            self._require_usable(draft, newest)
+            is_old = draft.id in {each.id for each in ours}
             self.invenio.say(f"{self._page(draft)}: {'resuming the' if is_old else 'new'} draft of a new version")
             return draft
         tries = [ours]
 
-        def find_or_make() -> dict[str, Any]:
+        def find_or_make() -> Record:
             drafts = self._sort_drafts(tries.pop() if tries else self._search(None))
             if drafts:
                 self.invenio.say(f"{self._page(drafts[0])}: resuming this draft")
@@ -232,53 +336,86 @@ class _Run:
 
         return self.invenio.ask(find_or_make)
 
-    def _make_draft(self, about: dict[str, Any]) -> dict[str, Any]:
+    def _require_draft(self, ours: list[Record]) -> Record:
+        """Return the draft with the reserved DOI."""
+        for each in ours:
+            if each.doi == self.doi and not each.is_published:
+                self.invenio.say(f"{self._page(each)}: the draft of {self.doi}")
+                return each
+        raise BadUse(
+            self.invenio.host,
+            f"the user of the token has no draft with {self.doi}, which the bundle names",
+            expected=f"a token in {self.invenio.variable} of the user who reserved it",
+            next="if the draft was deleted: llm-traces release reserve, commit, tag and bundle again",
+        )
+
+    def _require_usable(self, draft: Record, newest: Record) -> None:
+        """Raise BadUse if somebody has edited the draft of a new version, which the server has only one of."""
+        dated = ("version", "publication_date")
+        before, now = ({k: v for k, v in each.metadata.items() if k not in dated} for each in (newest, draft))
+        is_new = not draft.version and before == now
+        if not is_new and not self._is_usable(draft):
+            raise BadUse(
+                self._page(draft),
+                "the draft of a new version was not made by llm-traces",
+                kept="the draft, unchanged",
+                next="publish or discard it in the browser, then run the same command again",
+            )
+
+    def _is_usable(self, draft: Record) -> bool:
+        return not draft.is_published and is_made_by_us(draft, self.repository)
+
+    def _make_draft(self, about: dict[str, Any]) -> Record:
         try:
-            draft: dict[str, Any] = self.invenio.call("POST", "/records", _make_body(about))
+            return self.invenio.read(read_record, "POST", "/records", _make_body(about))
         except Refused as refused:
             if refused.status == 201:  # made without the wrong fields, so no run would find it
-                self.invenio.delete(f"/records/{refused.answer['id']}/draft")
+                self.invenio.delete(f"/records/{read_name(refused.answer)}/draft")
             raise
-        return draft
 
-    def _sort_drafts(self, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return those that were never published: drafts of this version first, then by age, oldest first."""
-        drafts = [each for each in ours if not each["is_published"]]
-        return sorted(drafts, key=lambda each: (not self._is_this_version(each), str(each["created"])))
+    def _put(self, draft: Record, about: dict[str, Any]) -> None:
+        self.invenio.call("PUT", f"/records/{draft.id}/draft", _make_body(about))
 
-    def _delete_leftovers(self, kept: dict[str, Any]) -> None:
-        """Delete our other drafts, left by earlier runs. Raises Problem if another record published this version."""
-        for each in self._search(kept["parent"]["id"]):
-            if each["id"] == kept["id"]:
+    def _sort_drafts(self, ours: list[Record]) -> list[Record]:
+        """Return those that llm-traces made: drafts of this version first, then by age, oldest first."""
+        drafts = filter(self._is_usable, ours)
+        return sorted(drafts, key=lambda each: (not self._is_this_version(each), each.created))
+
+    def _delete_leftovers(self, kept: Record) -> None:
+        """Delete our other drafts, left by earlier runs. Raises Problem if another record is this version."""
+        for each in self._search(kept.concept):
+            if each.id == kept.id:
                 continue
-            if not each["is_published"]:
-                self.invenio.ask(partial(self.invenio.delete, f"/records/{each['id']}/draft"))
+            if self._is_usable(each):
+                self.invenio.ask(partial(self.invenio.delete, f"/records/{each.id}/draft"))
                 self.invenio.say(f"{self._page(each)}: deleted, a leftover draft")
+            elif not each.is_published:
+                self.invenio.say(f"{self._page(each)}: left as it is, a draft that llm-traces did not make")
             elif self._is_this_version(each):
                 raise Problem(
                     self._page(each),
-                    f"{self.bundle.version} is already published, in another record than {kept['id']}",
+                    f"{self.version} is already published, in another record than {kept.id}",
                     next="check which one is right; Zenodo's support can remove the other",
                 )
 
-    def _reserve_doi(self, draft: str) -> dict[str, Any]:
+    def _reserve_doi(self, draft: str) -> Record:
         """Return the draft, with a DOI."""
-        record: dict[str, Any] = self.invenio.call("GET", f"/records/{draft}/draft")
-        if not _find_doi(record):
-            record = self.invenio.call("POST", f"/records/{draft}/draft/pids/doi")
+        record = self.invenio.read(read_record, "GET", f"/records/{draft}/draft")
+        if not record.doi:
+            record = self.invenio.read(read_record, "POST", f"/records/{draft}/draft/pids/doi")
+        if not record.doi:
+            raise Failure(f"the server reserved no DOI for the draft {draft}")
         return record
 
-    def _publish(self, draft: str) -> dict[str, Any]:
+    def _publish(self, draft: str) -> Record:
         """Publish the draft unless that is done; return the published record."""
-        record: dict[str, Any] = self.invenio.get(f"/records/{draft}") or self.invenio.call(
-            "POST", f"/records/{draft}/draft/actions/publish"
+        return self.invenio.look(read_record, f"/records/{draft}") or self.invenio.read(
+            read_record, "POST", f"/records/{draft}/draft/actions/publish"
         )
-        return record
 
     def _ask_community(self, record: str, community: str) -> bool:
         """Ask a community to accept the record; return False if it was already asked."""
-        inside = self.invenio.call("GET", f"/records/{record}/communities")["hits"]["hits"]
-        if any(community in (each["id"], each["slug"]) for each in inside):
+        if community in self.invenio.read(read_names, "GET", f"/records/{record}/communities"):
             return False
         try:
             self.invenio.call("POST", f"/records/{record}/communities", {"communities": [{"id": community}]})
@@ -290,30 +427,25 @@ class _Run:
 
     # Report
 
-    def _page(self, record: dict[str, Any]) -> str:
-        kind = "records" if record.get("is_published") else "uploads"
-        return f"{self.invenio.url}/{kind}/{record['id']}"
+    def _page(self, record: Record) -> str:
+        return f"{self.invenio.url}/{'records' if record.is_published else 'uploads'}/{record.id}"
 
-    def _describe_release(self, record: dict[str, Any]) -> Release:
-        content = f"{self.invenio.url}/api/records/{record['id']}/files"
+    def _describe_release(self, record: Record) -> Release:
+        content = f"{self.invenio.url}/api/records/{record.id}/files"
         return Release(
             "zenodo",
-            self.bundle.version,
-            record["id"],
+            self.version,
+            record.id,
             self._page(record),
-            bool(record["is_published"]),
-            _find_doi(record),
-            _find_doi(record["parent"]),
-            {each.path: f"{content}/{quote_key(each.path)}/content" for each in self.bundle.files},
+            record.is_published,
+            record.doi,
+            record.concept_doi,
+            {path: f"{content}/{quote_key(path)}/content" for path in self.sizes},
         )
 
 
 def _make_body(about: dict[str, Any]) -> dict[str, Any]:
     return {"access": {"record": "public", "files": "public"}, "files": {"enabled": True}, "metadata": about}
-
-
-def _find_doi(record: dict[str, Any]) -> str:
-    return str((record.get("pids") or {}).get("doi", {}).get("identifier", ""))
 
 
 def _require_names(bundle: Bundle) -> None:
