@@ -8,7 +8,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frictionless import Checklist, FrictionlessException, Report, Resource, errors, helpers, settings, system
+from frictionless import Checklist, FrictionlessException, Report, Resource, Schema, errors, helpers, settings, system
 from frictionless.resources import FileResource, TableResource
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ByColumn(Resource):
                 return super().validate(checklist, limit_errors=limit_errors, **options)
             self.to_descriptor(validate=True)
             path = self._safe_path()
-            if path.exists():
+            if _exists(path):
                 checklist = checklist or Checklist()
                 try:
                     return self._validate(path, timer, checklist, on_row, limit_rows, limit_errors)
@@ -57,8 +57,8 @@ class ByColumn(Resource):
         return super().validate(checklist, limit_errors=limit_errors, **options)
 
     def open_source(self) -> Source | None:
-        """Return the open Parquet file, or None if the resource is not read by columns."""
-        return _open(self._safe_path()) if self._is_ours() else None
+        """Return the open Parquet file, or None if the resource is not read by columns, or not there."""
+        return _open(path) if self._is_ours() and _exists(path := self._safe_path()) else None
 
     def _is_ours(self) -> bool:
         return (
@@ -75,10 +75,10 @@ class ByColumn(Resource):
         path = Path(str(self.normpath).removeprefix("file://"))
         # A package in the current folder has no `basepath`, and a worker of `--parallel` knows no `package` either.
         package = self.basepath or ("" if self.package or parent_process() else None)
-        if system.trusted or package is None or path.resolve().is_relative_to(Path(package).resolve()):
+        if system.trusted or package is None or _is_within(path, Path(package)):
             return path
         objects = _annexed(path)
-        if objects is None or not path.resolve().is_relative_to(objects.resolve()):
+        if objects is None or not _is_within(path, objects):
             note = f'path "{self.path}" is not safe: it is a link to outside of the package (--trusted allows it)'
             raise FrictionlessException(errors.ResourceError(note=note))
         return path
@@ -100,13 +100,16 @@ class ByColumn(Resource):
         is_partial = False
         if self.hash and helpers.parse_resource_hash_v1(self.hash)[0] not in ("md5", "sha256"):
             warnings.append("hash is ignored; supported algorithms: md5/sha256")
-        if not path.is_file():  # opening a pipe would wait for its writer
-            raise FrictionlessException(errors.SourceError(note=f'path "{self.path}" is not a file'))
         source = _open(path)
         if not source.labels:
             raise FrictionlessException(errors.SourceError(note="the source is empty"))
-        row_check = RowCheck(self, source, limit_rows, everything=bool(on_row or checklist.checks))
+        self.schema = self.schema or Schema()  # a bare file has none
+        # Stock stops after the row that reaches the limit, which is the first if the limit is negative; 0 is none.
+        last = max(limit_rows, 1) if limit_rows else None
+        row_check = RowCheck(self, source, last, everything=bool(on_row or checklist.checks))
+        self.stats = row_check.rows.stats
         with row_check.rows as rows:
+            self.schema = rows.schema  # inferred, if there was none
             self._read_bytes(rows)
             checks = checklist.connect(rows)
             for check in list(checks):
@@ -130,21 +133,20 @@ class ByColumn(Resource):
                     reported.extend(error for error in check.validate_row(row) if checklist.match(error))
                 if on_row:
                     on_row(row)
-                if limit_rows and position >= limit_rows:
+                if last and position >= last:
                     break
                 if limit and len(reported) >= limit:
                     reported = reported[:limit]
                     warnings.append(f"reached error limit: {limit}")
                     is_partial = True
                     break
-            if limit_rows and position >= limit_rows and not is_partial:
+            if last and position >= last and not is_partial:
                 warnings.append(f"reached row limit: {limit_rows}")
                 is_partial = True
             rows.stats.rows = position
             if not is_partial:
                 for check in checks:
                     reported.extend(error for error in check.validate_end() if checklist.match(error))
-            self.stats = rows.stats
             return _report(self, timer, labels=rows.labels, errors=reported, warnings=warnings)
 
     def _wrong_bytes(self, path: Path, checklist: Checklist) -> list[Error]:
@@ -186,9 +188,27 @@ def _report(resource: Resource, timer: Any, **parts: Any) -> Report:
     return report
 
 
+def _is_within(path: Path, folder: Path) -> bool:
+    """Return whether a path leads to a place in a folder, or, as links that are a loop do, nowhere."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return True
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is anything at a path; nothing is where the system refuses to look."""
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def _open(path: Path) -> Source:
     from .source import REFUSED, Source, refusal
 
+    if not path.is_file():  # opening a pipe would wait for its writer
+        raise FrictionlessException(errors.SourceError(note=f'path "{path}" is not a file'))
     try:
         return Source(str(path))
     except (*REFUSED, AttributeError) as error:
@@ -197,7 +217,10 @@ def _open(path: Path) -> Source:
 
 def _annexed(path: Path) -> Path | None:
     """Return the `.git` folder whose annex a link points into, if it is that of the link's own repository."""
-    if not path.is_symlink():
+    try:
+        if not path.is_symlink():
+            return None
+    except OSError:
         return None
     folder = path.absolute().parent
     target = Path(os.path.normpath(folder / path.readlink()))

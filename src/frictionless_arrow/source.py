@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from frictionless import FrictionlessException, errors
 
-from llm_trace_archive.columns.arrays import Numbers, from_integers, is_text
+from llm_trace_archive.columns.arrays import Numbers, from_integers, is_list, is_text
 from llm_trace_archive.columns.parquet import check_claims
 
+TEXTS = (is_text, pa.types.is_binary, pa.types.is_string_view, pa.types.is_binary_view)
 BATCH_ROWS = 2**17
 BATCH_BYTES = 2**25
 
@@ -35,8 +36,13 @@ class Source:
         self._batch_rows = max(1, min(BATCH_ROWS, BATCH_BYTES // max(width, size // max(self.rows, 1), 1)))
         # Texts stay dictionaries: a long text that many rows share might not fit in memory once per row. Texts in lists
         # can't, as Arrow does not combine the nested dictionaries of several row groups.
-        texts = [field.name for field in self._schema if is_text(field.type) or pa.types.is_binary(field.type)]
+        texts = [field.name for field in self._schema if any(matches(field.type) for matches in TEXTS)]
         self._file = pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=texts)
+        self._casts = {
+            place: plain
+            for place, field in enumerate(self._schema)
+            if field.name not in texts and (plain := without_views(field.type)) != field.type
+        }
         self._columns = _shown_columns(self._schema)
         self.labels = [label for label, _ in self._columns]
 
@@ -57,6 +63,7 @@ class Source:
             numbers = np.arange(done, done := done + batch.num_rows)
             columns = batch.columns if names is None else [batch.column(name) for name in names]
             by_place = dict(zip(stored, columns, strict=True))
+            by_place |= {place: by_place[place].cast(kind) for place, kind in self._casts.items() if place in by_place}
             yield [by_place[place] if isinstance(place, int) else _count(place, numbers) for _, place in shown]
 
     def _has_ambiguous_names(self) -> bool:
@@ -68,6 +75,28 @@ class Source:
 def cells(columns: list[pa.Array]) -> list[list[Any]]:
     """Return the rows of these columns as Python values."""
     return [list(row) for row in zip(*(to_microseconds(column).to_pylist() for column in columns), strict=True)]
+
+
+def without_views(kind: pa.DataType) -> pa.DataType:
+    """Return a type with plain texts in place of Arrow's views of texts, for which it lacks most functions."""
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([_field_without_views(kind.field(index)) for index in range(kind.num_fields)])
+    if pa.types.is_map(kind):
+        return pa.map_(_field_without_views(kind.key_field), _field_without_views(kind.item_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_field_without_views(kind.value_field), kind.list_size)
+    if is_list(kind):
+        make = pa.large_list if pa.types.is_large_list(kind) else pa.list_
+        return make(_field_without_views(kind.value_field))
+    return kind
+
+
+def _field_without_views(field: pa.Field) -> pa.Field:
+    return field.with_type(without_views(field.type))
 
 
 def to_microseconds(column: pa.Array) -> pa.Array:

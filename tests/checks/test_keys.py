@@ -223,3 +223,23 @@ def test_a_reference_to_missing_content_is_not_checked(built: Path) -> None:
     path.unlink()
     assert len(list(check_keys(archive, workload, schema, table))) == 1
     path.symlink_to(link)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"primaryKey": ["request_di"]},
+        {"primaryKey": "request_di"},
+        {"primaryKey": ["session_id", "request_di"]},
+        {"foreignKeys": [{"fields": "request_di", "reference": {"fields": "request_id"}}]},
+        {"foreignKeys": [{"fields": "request_id", "reference": {"fields": "request_di"}}]},
+    ],
+)
+def test_a_key_of_a_column_that_does_not_exist_is_a_finding(built: Path, keys: dict[str, Any]) -> None:
+    """It is not left out: a misspelt key would check nothing."""
+    archive = Archive(built)
+    (workload,) = archive.select(["ragpulse/requests"])
+    schema = {key: value for key, value in archive.schema(workload).items() if key != "primaryKey"} | keys
+    with Table(built / workload.path) as table:
+        found = [each for each in check_keys(archive, workload, schema, table) if not each.holds]
+    assert [each.found for each in found] == ["no column request_di"]

@@ -61,6 +61,18 @@ def test_a_path_that_is_not_utf_8_ends_in_a_message(tmp_path: Path) -> None:
     assert program.stderr.endswith(b"\\udcff: is not UTF-8 text\n  next  rename it, or give another path\n")
 
 
+def test_links_in_a_circle_end_in_a_message(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for arguments in (
+        ["--archive", tmp_path / "loop", "list"],
+        ["restore", "kavier/decode", "-o", tmp_path / "loop"],
+        ["validate", "kavier", "--json", tmp_path / "loop"],
+        ["release", "bundle", tmp_path / "loop"],
+    ):
+        done = run_here(*arguments, cwd=ROOT)
+        assert done.returncode in (1, 2) and done.stderr, arguments
+
+
 def test_the_archive_may_be_given_after_the_command(tmp_path: Path) -> None:
     expected = run_here("--archive", ROOT, "list", "kavier", cwd=tmp_path)
     assert expected.returncode == 0

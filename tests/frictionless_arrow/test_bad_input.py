@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from frictionless import Package, system
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,6 +81,7 @@ def test_a_crafted_file_is_read_if_its_claims_are_true(tmp_path: Path) -> None:
     assert (report.task.labels, kinds(report)) == (["x"], ["missing-label", "blank-row"])
 
 
+@pytest.mark.faults
 @settings(LAX, max_examples=EXAMPLES // 3)
 @given(st.data())
 def test_flipped_bytes_never_end_in_a_traceback(data: Any) -> None:

@@ -15,7 +15,7 @@ from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.lock.validate import validate_package
 from support.programs import ROOT
 
-FILES = ("datapackage.json", "README.md", "CITATION.cff", "recipes", "schemas", "docs")
+FILES = ("datapackage.json", "README.md", "CITATION.cff", "LICENSE.txt", "LICENSES", "recipes", "schemas", "docs")
 
 
 @pytest.fixture
@@ -46,11 +46,15 @@ def edit(path: str, old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def replace(path: str, text: str) -> Callable[[Path], object]:
+    return lambda root: (root / path).write_text(text)
+
+
 def drop(path: str) -> Callable[[Path], None]:
     return lambda root: (root / path).unlink()
 
 
-FAULTS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
+FAULTS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "the card": (edit("README.md", "config_name: mooncake", "config_name: moon"), {"README.md"}),
     "the table": (edit("README.md", "| 12,031 |", "| 12,032 |"), {"README.md"}),
     "a page": (edit("docs/traces/kavier.md", "## Workloads", "## Work"), {"docs/traces/kavier.md"}),
@@ -69,9 +73,19 @@ FAULTS: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a date": (edit("CITATION.cff", "date-released: '", "date-released: '31."), {"CITATION.cff"}),
     "not YAML": (edit("CITATION.cff", "title:", "\ttitle: ["), {"CITATION.cff"}),
     "no citation": (drop("CITATION.cff"), {"CITATION.cff"}),
+    "the licence": (replace("LICENSE.txt", "hello"), {"LICENSE.txt"}),
+    "a right in the licence": (edit("LICENSE.txt", "to use, copy,", "to copy,"), {"LICENSE.txt"}),
+    "a licence's text": (replace("LICENSES/MIT.txt", "hello"), {"LICENSES/MIT.txt"}),
+    "an empty licence": (replace("LICENSES/Apache-2.0.txt", ""), {"LICENSES/Apache-2.0.txt"}),
+    "a word in it": (edit("LICENSES/Apache-2.0.txt", "irrevocable", "revocable"), {"LICENSES/Apache-2.0.txt"}),
+    "one text for another": (
+        lambda root: shutil.copyfile(root / "LICENSES/MIT.txt", root / "LICENSES/Apache-2.0.txt"),
+        {"LICENSES/Apache-2.0.txt"},
+    ),
+    "an unknown licence": (replace("LICENSES/Mine.txt", "All rights reserved."), {"LICENSES/Mine.txt"}),
     "its title": (edit("CITATION.cff", "LLM Trace", "LM Trace"), {"title of CITATION.cff"}),
     "its repository": (edit("CITATION.cff", "code: https://", "code: http://"), {"repository-code of CITATION.cff"}),
-    "its licence": (edit("CITATION.cff", "license: MIT", "license: MITT"), {"licence of CITATION.cff"}),
+    "its licence": (edit("CITATION.cff", "- MIT\n", "- MITT\n"), {"licence of CITATION.cff"}),
     "a Table Schema": (
         edit("schemas/request.json", '"type": "integer"', '"type": "intoger"'),
         {"schemas/request.json"},
@@ -121,7 +135,7 @@ def test_a_path_that_leaves_the_archive_is_a_finding(copy: Path, path: str) -> N
     lock["resources"][0]["path"] = path
     (copy / "datapackage.json").write_text(json.dumps(lock))
     (found,) = (str(each.found) for each in findings(copy) if each.name == "a lock")
-    assert found.startswith(f"resources.0.path: '{path}' does not match")
+    assert found.startswith(f'resources.0.path: "{path}" does not match')
 
 
 def test_look_alikes_need_no_citation(copy: Path) -> None:

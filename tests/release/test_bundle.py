@@ -268,6 +268,10 @@ def test_the_crate_lists_every_file_and_every_reference_resolves(bundle: Bundle)
     assert crate.root_dataset["publisher"]["url"] == bundle.package["homepage"]
     assert crate.root_dataset["version"] == __version__ and str(crate.version) == "1.1"
     assert crate.root_dataset["datePublished"] == bundle.citation["date-released"]
+    licences = ["Apache-2.0", "CC-BY-4.0", "MIT"]
+    assert [each["name"] for each in crate.root_dataset["license"]] == licences
+    assert [each["name"] for each in bundle.package["licenses"]] == bundle.citation["license"] == licences
+    assert bundle.package["licenses"][-1]["title"] == "of schemas, recipes and descriptions"
     assert [each["name"] for each in crate.root_dataset["author"]] == ["Ada Lovelace", "Analytical Engine Society"]
     files = {each.id for each in crate.get_entities() if each.type == "File"}
     assert files == {each.path for each in bundle.files} - {"ro-crate-metadata.json"}
@@ -512,6 +516,8 @@ def test_real_traces_are_bundled_and_read_by_mlcroissant(archive: Archive, mirro
     assert bundled.returncode == 0, bundled.stdout + bundled.stderr
     bundle = Bundle.open(tmp_path / "out")
     assert len(bundle.package["resources"]) == len(locked)
+    for path in ("NOTICE", "LICENSES/MIT.txt"):
+        assert "Copyright (c) 2025 AtLarge Research" in (bundle.root / path).read_text()
     for each in bundle.package["resources"]:
         table = pq.read_table(bundle.root / each["path"])
         # mlcroissant reads columns as a whole, and rows slowly: only the first.

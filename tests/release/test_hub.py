@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -17,6 +18,7 @@ import yaml
 
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import Problem
+from llm_trace_archive.lock.card import front_matter
 from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.bundle.pack import pack
 from llm_trace_archive.release.gate import check as gate
@@ -26,6 +28,7 @@ from support.bundles import summed, tiny_bundle
 from support.chance import SEED, seeds
 from support.command import run_here
 from support.fake_hub import ATTRIBUTES, ORGANISATION, OUTSIDER, READER, WRITER, FakeHub, Repo, fake_hub
+from support.fake_hub_card import judge_card
 from support.fake_hub_server import Fault, Handler
 from support.golden import assert_golden
 from support.hub_runs import (
@@ -38,8 +41,10 @@ from support.hub_runs import (
     send_by_process,
     start_quickly,
 )
+from support.programs import ROOT
 from support.releases import Release
 
+QUICK = Patience(tries=2, first_pause=0.001, longest_pause=0.01)
 WRITING = {"create_repo", "put", "put_part", "complete", "commit", "tag"}
 
 
@@ -171,6 +176,16 @@ def test_a_token_that_the_hub_repeats_is_masked(hub: FakeHub, tmp_path: Path, ro
     assert "aB3" not in f"{said} {caught.value}"
 
 
+@pytest.mark.parametrize("shape", ["null", "[{}]", '{"id": 1, "sha": []}'])
+def test_an_answer_of_another_shape_is_a_message(hub: FakeHub, tmp_path: Path, shape: str) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle", few=3)
+    for route in ("whoami", "repo_info", "create_repo", "refs", "revision_info", "tree", "preupload", "lfs_batch",
+                  "commit", "tag", "discussions"):  # fmt: skip
+        hub.faults = [Fault(1, f"json {shape}", route, lasts=True)]
+        with client_of(hub), contextlib.suppress(Problem):
+            hub_release.release(bundle, NAME, pull=route == "discussions", patience=QUICK)
+
+
 def release_and_change_bundle(hub: FakeHub, bundle: Bundle) -> None:
     (bundle.root / "OLD.txt").write_text("Old.\n")
     publish(hub, summed(bundle.root))
@@ -255,6 +270,56 @@ def test_a_card_that_the_hub_rejects_is_reported(hub: FakeHub, tmp_path: Path) -
     assert ran.returncode == 1
     assert_golden("hub/invalid-card", ran.stderr)
     assert not hub.repos[NAME].tags
+
+
+@pytest.mark.parametrize(
+    ("front", "found"),
+    [
+        ("license: not-a-licence", "license"),
+        ("license: [mit, CC-BY-4.0]", "CC-BY-4.0"),
+        ("license: other", "license_name"),
+        ("configs: nonsense", "configs"),
+        ("configs: [{config_name: 'a/b', data_files: x.csv}]", "config_name"),
+        ("configs: [{config_name: a}, {config_name: a}]", "twice"),
+        ("configs: [{config_name: a, data_files: [{split: a-b, path: x.csv}]}]", "split"),
+        ("configs: [{config_name: a, data_files: [{split: a}]}]", "path"),
+        ("size_categories: [many]", "size_categories"),
+        ("task_categories: [guessing]", "task_categories"),
+        ("language: English", "language"),
+        ("pretty_name: [a]", "pretty_name"),
+        ("a: [", "YAML"),
+        ("- a", "mapping"),
+    ],
+)
+def test_the_fake_hub_is_as_strict_as_the_documented_one(front: str, found: str) -> None:
+    assert any(found in error for error in judge_card(f"---\n{front}\n---\n# Text\n"))
+
+
+def test_the_cards_of_the_repository_and_of_a_bundle_are_valid(bundle: Bundle) -> None:
+    for root in (ROOT, bundle.root):
+        text = (root / "README.md").read_text()
+        assert judge_card(text) == []
+        card = yaml.safe_load(text.split("---\n")[1])
+        assert card["license"] == ["apache-2.0", "cc-by-4.0", "mit"], "those of the data, and no stand-in"
+        assert {"language", "pretty_name", "size_categories", "task_categories"} < card.keys()
+        assert (root / card["license_link"]).is_file()
+    assert (card["license_link"], card["size_categories"]) == ("NOTICE", ["1K<n<10K"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"),
+    [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (44_107_694, "10M<n<100M"), (10**12 - 1, "100B<n<1T"),
+     (10**12, "n>1T")],
+)  # fmt: skip
+def test_the_card_of_other_sizes_and_licences(archive: Archive, rows: int, size: str) -> None:
+    licences = [{"name": "MIT AND CC-BY-NC-4.0"}, {"name": "LicenseRef-Ours"}, {"name": "MIT"}]
+    resource = {"trace": "t", "workload": "w", "table": "request", "path": "data/t/w.parquet", "hash": "sha256:0",
+                "licenses": licences, "facts": {"rows": rows}}  # fmt: skip
+    text = front_matter(archive, {"title": "T", "licenses": licences, "resources": [resource]}, "NOTICE")
+    card = yaml.safe_load(text)
+    assert judge_card(f"---\n{text}---\n") == []
+    assert (card["license"], card["license_name"]) == (["mit", "cc-by-nc-4.0", "other"], "LicenseRef-Ours")
+    assert card["size_categories"] == [size]
 
 
 def test_a_change_by_someone_else_is_not_overwritten(hub: FakeHub, tmp_path: Path) -> None:

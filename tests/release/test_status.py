@@ -31,8 +31,11 @@ class Everywhere:
 
     def record(self, **places: str) -> None:
         """Write the lock, with the releases at these places."""
-        releases = [{"target": target, "version": "1.0.0", "place": place} for target, place in places.items()]
-        lock = {"name": "llm-trace-archive", "version": "1.0.0", "resources": [], "releases": releases}
+        known = {"version": "1.0.0", "url": "https://example.org/"}
+        releases = [{"target": target, "place": place, **known} for target, place in places.items()]
+        licences = [{"name": "MIT", "path": "https://spdx.org/licenses/MIT.html"}]
+        lock = {"name": "llm-trace-archive", "version": "1.0.0", "licenses": licences, "resources": []}
+        lock["releases"] = releases
         (self.archive.root / "datapackage.json").write_text(json.dumps(lock))
 
     def status(self, *options: str | Path, token: str = WRITER, **more: str) -> subprocess.CompletedProcess[str]:
@@ -137,6 +140,19 @@ def test_nothing_is_asked_when_offline(everywhere: Everywhere) -> None:
     assert ran.returncode == 2
     assert "LLM_TRACES_OFFLINE: is set" in ran.stderr
     assert not everywhere.hub.requests
+
+
+def test_one_target_alone_is_enough(everywhere: Everywhere) -> None:
+    everywhere.record(zenodo=everywhere.release_to_zenodo())
+    root = everywhere.bundle.root
+    assert everywhere.status(root).returncode == 1, "the Hub lacks it"
+    everywhere.hub.url = "http://127.0.0.1:1"
+    for options in ((root,), (), ("--download",)):
+        ran = everywhere.status(*options, "--only", "zenodo")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert "published" in ran.stdout and "huggingface" not in ran.stdout.partition("\n")[2]
+    ran = everywhere.status(root, "--only", "figshare")
+    assert (ran.returncode, ran.stderr) == (2, "figshare: no such target\n  there are  huggingface, zenodo\n")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import random
@@ -16,14 +17,25 @@ from typing import Any
 
 import filelock
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_trace_archive.core.errors import BadUse, Problem
 from llm_trace_archive.release.bundle.folder import Bundle
 from llm_trace_archive.release.record import Release
 from llm_trace_archive.release.zenodo import release as zenodo
+from llm_trace_archive.release.zenodo.answers import (
+    list_errors,
+    read_entry,
+    read_files,
+    read_name,
+    read_names,
+    read_page,
+    read_record,
+)
 from llm_trace_archive.release.zenodo.invenio import Invenio
 from llm_trace_archive.release.zenodo.metadata import describe_record
-from llm_trace_archive.upstream.http import Patience
+from llm_trace_archive.upstream.http import Failure, Patience
 from support.bundles import cited, summed, tiny_bundle
 from support.chance import FACTOR, seeds
 from support.command import run_here
@@ -137,12 +149,83 @@ def test_a_stall_ends_and_the_run_goes_on(fake: Fake, versions: dict[str, Bundle
     assert_released(fake, [*first, versions["1.1.0"]])
 
 
+# The server answers something else.
+
+SHAPES = (
+    "null", "[]", "{}", "1", '"x"', '{"id": 1}', '{"id": "1", "metadata": {}}', '{"hits": {"hits": [{}], "total": 1}}',
+    '{"hits": {"hits": [], "total": null}}', '{"entries": [{}]}', '{"entries": {"a": 1}}', '{"errors": 7}',
+    '{"errors": [null, {"messages": 3}]}', '{"status": "completed", "size": "1"}', '{"id": "../x", "parent": []}',
+)  # fmt: skip
+
+
+@pytest.mark.faults
+def test_an_answer_of_another_shape_is_a_message(fake: Fake, versions: dict[str, Bundle]) -> None:
+    """Whatever it is, and to whichever request: no traceback, and nothing but the bundle is published."""
+    release(versions["1.0.0"])
+    start = copy.deepcopy(fake.records)
+    failed: list[str] = []
+    shapes = itertools.cycle(SHAPES)
+    for number in itertools.count(1):
+        for _ in range(len(SHAPES) if FACTOR > 1 else 1):
+            fake.records = copy.deepcopy(start)
+            since = len(fake.asked)
+            fake.fault = at(number, Fault("json", message=next(shapes)), since)
+            try:
+                release(versions["1.1.0"])
+            except Problem as problem:
+                failed.append(problem.details.get("reason", str(problem)))
+            fake.fault = lambda method, path, number: None
+        if len(fake.asked) - since < number:  # the release ended before this request
+            break
+        assert len(fake.published) <= 2
+    assert number > 20
+    assert sum("the answer is not" in each for each in failed) > 10
+    release(versions["1.1.0"])
+    assert_released(fake, list(versions.values()))
+
+
+def test_the_message_names_the_request_and_what_the_answer_lacks(fake: Fake, versions: dict[str, Bundle]) -> None:
+    messages = []
+    for path, shape in (
+        ("/records", "{}"),
+        ("/user/records", "[]"),
+        ("/vocabularies/licenses/cc-by-4.0", "null"),
+        ("/records/2/draft/files", '{"entries": [{}]}'),
+    ):
+        fake.fault = lambda method, asked, number, path=path, shape=shape: (
+            Fault("json", message=shape) if asked == path else None
+        )
+        messages.append(str(problem(lambda: release(versions["1.0.0"]))))
+    assert_golden("zenodo/other-answers", "\n".join(messages), server=fake.url)
+
+
+KEYS = ("id", "parent", "metadata", "is_published", "pids", "doi", "identifier", "hits", "total", "entries", "key",
+        "status", "size", "checksum", "errors", "messages", "field", "version", "related_identifiers")  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "1", "completed", "10.5281/zenodo.1"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_readers_of_answers_return_or_fail(answer: object) -> None:
+    for read in (read_record, read_page, read_names, read_files, read_entry, read_name):
+        with contextlib.suppress(Failure):
+            read(answer)
+    assert all(isinstance(text, str) for pair in list_errors(answer) for text in pair)
+    with contextlib.suppress(Failure):
+        record = read_record(answer)
+        assert isinstance(record.version + record.title + record.doi + record.concept_doi, str)
+        assert not {each for each in record.related | record.notes if not isinstance(each, str)}
+
+
 # The process is killed.
 
 CLI = """
 import functools
 from llm_trace_archive.cli.main import main
-from llm_trace_archive.upstream.http import Patience
+from llm_trace_archive.upstream.http import Failure, Patience
 from llm_trace_archive.release.zenodo import release as zenodo
 zenodo.LAG = 0.0
 patience = Patience(tries=4, first_pause=0.001, longest_pause=0.01, connect=2, read=2)
@@ -456,9 +539,9 @@ def test_metadata_of_unusual_authors_and_licences(tmp_path: Path) -> None:
         {"person_or_org": {"type": "personal", "family_name": "Mononym"}},
     ]
     assert about["rights"] == [
+        {"id": "cc-by-4.0"},
         {"id": "mit"},
         {"title": {"en": "LicenseRef-X"}, "link": "https://example.org/x"},
-        {"id": "cc-by-4.0"},
     ]
     assert about["description"].startswith("<p>a &lt; b &amp; c</p>\n<p>It holds")
     assert "<script>" not in about["description"]

@@ -49,7 +49,7 @@ files = [{{ name = "{name}.csv" }}]
 
 CARD = """---
 pretty_name: Demo
-license: other
+license: cc-by-4.0
 configs:
 - config_name: default
   data_files:
@@ -88,8 +88,27 @@ def tiny_bundle(root: Path, version: str = "1.0.0", **rows: int) -> Bundle:
                 "citation": "Nobody, Demo, 2026, doi:10.1234/demo",
                 "doi": "10.1234/demo",
                 "sources": [{"title": f"{name}.csv", "path": f"https://example.org/{name}.csv"}],
+                "schema": "schemas/demo.json",
+                "table": "request",
+                "redistribute": True,
+                "collected": "Not at all.",
+                "properties": {"arrivals": "measured"},
+                "anomalies": [],
+                "upstreamBytes": count + 1,
                 "facts": {"rows": count},
-                "provenance": {"pins": []},
+                "provenance": {
+                    "recipe": "recipes/demo.toml",
+                    "recipeDigest": "0" * 64,
+                    "pins": [
+                        {
+                            "file": f"{name}.csv",
+                            "url": f"https://example.org/{name}.csv",
+                            "sha256": "0" * 64,
+                            "bytes": 1,
+                        }
+                    ],
+                    "tools": {"llm-trace-archive": version, "pyarrow": pa.__version__},
+                },
             }
         )
     package = {
@@ -99,6 +118,7 @@ def tiny_bundle(root: Path, version: str = "1.0.0", **rows: int) -> Bundle:
         "description": "Request traces.",
         "homepage": "https://github.com/llm-trace-archive/llm-trace-archive",
         "version": version,
+        "licenses": [{"name": "CC-BY-4.0", "path": "https://spdx.org/licenses/CC-BY-4.0.html"}],
         "resources": resources,
     }
     citation = {

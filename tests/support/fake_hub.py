@@ -18,8 +18,7 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import parse_qs
 
-import yaml
-
+from support.fake_hub_card import judge_card
 from support.fake_hub_server import BLOCK, PAGE, Handler, RefusedError, Site, route, serving
 
 WRITER, READER, OUTSIDER = "hf_writer", "hf_reader", "hf_outsider"  # tokens
@@ -264,12 +263,10 @@ class FakeHub(Site):
     @route("POST", "/api/validate-yaml")
     def validate_yaml(self, handler: Handler) -> None:
         asked = handler.json()
-        match = re.match(r"---\n(.*?)\n---\n", asked["content"], re.DOTALL)
-        try:
-            if asked["repoType"] != "dataset" or not isinstance(yaml.safe_load(match[1] if match else ""), dict):
-                raise ValueError("it is not a mapping")
-        except (yaml.YAMLError, ValueError) as error:
-            handler.reply(400, json.dumps({"errors": [{"message": f"YAML: {error}"[:80]}], "warnings": []}).encode())
+        errors = judge_card(asked["content"]) if asked["repoType"] == "dataset" else ["repoType must be dataset"]
+        if errors:
+            found = {"errors": [{"message": each} for each in errors], "warnings": []}
+            handler.reply(400, json.dumps(found).encode(), Content_Type="application/json")
             return
         handler.reply_json({"errors": [], "warnings": []})
 

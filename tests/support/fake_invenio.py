@@ -53,9 +53,9 @@ class Record:
 class Fault:
     """What goes wrong with one request. `applies`: whether it has its effect nevertheless.
 
-    how  a status: the answer, with `message`; "html": 200 and no JSON; "drop": the connection is cut; "stall": no
-         answer for some seconds; "truncate": the connection is cut after half of the body; "kill": `Fake.kill` is
-         called
+    how  a status: the answer, with `message`; "html": 200 and no JSON; "json": 200 and `message` itself; "drop": the
+         connection is cut; "stall": no answer for some seconds; "truncate": the connection is cut after half of the
+         body; "kill": `Fake.kill` is called
     """
 
     how: int | str
@@ -170,6 +170,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(Answer(fault.how, {"status": fault.how, "message": fault.message}, **headers))
         elif fault.how == "html":
             self._answer(Answer(200, b"<!doctype html>"))
+        elif fault.how == "json":
+            self._answer(Answer(200, fault.message.encode()))
         elif fault.how == "stall":
             time.sleep(1.5)
         elif fault.how == "kill":

@@ -17,8 +17,9 @@ from frictionless.resources import TableResource
 from hypothesis import HealthCheck, settings
 
 import frictionless_arrow
+from support.chance import FACTOR
 
-EXAMPLES = int(os.environ.get("FRICTIONLESS_ARROW_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("FRICTIONLESS_ARROW_EXAMPLES", 300 + 100 * (FACTOR - 1)))
 PROFILE = "https://datapackage.org/profiles/2.0/dataresource.json"  # for exclusive bounds, fieldsMatch and lists
 
 

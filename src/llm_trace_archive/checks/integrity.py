@@ -22,6 +22,10 @@ def check_integrity(resource: Mapping[str, Any], table: Table) -> Iterator[Resul
     For a file with another sha256, also yield a finding for each column that is damaged.
     """
 
+    if not table.path.is_file():
+        yield unreadable("file", OSError("it is not a regular file"))
+        return
+
     def result(name: str, expected: str | int, found: str | int) -> Result:
         return Result("integrity", name, expected, 0, found, LOCK)
 

@@ -24,31 +24,38 @@ def check_keys(archive: Archive, workload: Workload, table_schema: Mapping[str, 
     """
     source = workload.schema_path
     for names, key in _unique_keys(table_schema):
-        yield _result(f"rows that repeat a key: {key}", table, names, find_repeats(table, names), source)
+        title = f"rows that repeat a key: {key}"
+        yield _missing(title, names, table, source) or _result(title, table, names, find_repeats(table, names), source)
     paths = {each["name"]: each["path"] for each in archive.locked.values()}
     for each in table_schema.get("foreignKeys", ()):
         names, target = _as_list(each["fields"]), each["reference"]
         resource, columns = target.get("resource", ""), _as_list(target["fields"])
-        name = f"rows of {', '.join(names)} that refer to no row of {resource or 'the table itself'}"
+        title = f"rows of {', '.join(names)} that refer to no row of {resource or 'the table itself'}"
         if resource and resource not in paths:
-            yield Result("keys", name, 0, 0, "no such resource", source, names[0])
+            yield Result("keys", title, 0, 0, "no such resource", source, names[0])
         elif not resource:
-            yield _result(name, table, names, find_unmatched(table, names, table, columns), source)
+            yield _refer(title, table, names, table, columns, source)
         elif archive.has_content(paths[resource]):
             with Table(archive.root / paths[resource]) as other:
-                yield _result(name, table, names, find_unmatched(table, names, other, columns), source)
+                yield _refer(title, table, names, other, columns, source)
     for name, reference in workload.expect.get("references", {}).items():
         target, _, column = reference.partition(".")
         other_workload = archive.recipe(workload.trace).workload(target)
         if archive.is_present(other_workload):
             with Table(archive.root / other_workload.path) as other:
-                yield _result(
-                    f"rows of {name} that refer to no {column} of {workload.trace}/{target}",
-                    table,
-                    [name],
-                    find_unmatched(table, [name], other, [column]),
-                    f"recipes/{workload.trace}.toml",
-                )
+                title = f"rows of {name} that refer to no {column} of {workload.trace}/{target}"
+                yield _refer(title, table, [name], other, [column], f"recipes/{workload.trace}.toml")
+
+
+def _refer(title: str, table: Table, names: list[str], target: Table, columns: list[str], source: str) -> Result:
+    missing = _missing(title, names, table, source) or _missing(title, columns, target, source)
+    return missing or _result(title, table, names, find_unmatched(table, names, target, columns), source)
+
+
+def _missing(title: str, names: list[str], table: Table, source: str) -> Result | None:
+    """Return a finding if a table lacks columns of a key, which then can't be checked."""
+    missing = [name for name in names if name not in table.names]
+    return Result("keys", title, 0, 0, f"no column {', '.join(missing)}", source) if missing else None
 
 
 def _unique_keys(table_schema: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:

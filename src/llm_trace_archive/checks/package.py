@@ -12,7 +12,10 @@ from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
 from ..core.documents import find_faults, read_text
 from ..core.errors import BadUse
+from ..core.files import real_path
 from .entry import check_entry, check_releases
+from .licences import check_licences
+from .links import check_links
 from .result import Result
 
 STANDARD = "https://specs.frictionlessdata.io/data-package/"
@@ -36,8 +39,10 @@ def check_package(archive: Archive) -> Iterator[Result]:
     if found == VALID:
         yield _result("a Data Package", VALID, _standard(lock), STANDARD)
         yield from _resources(archive)
+        yield from check_links(archive)
     yield from _schemas(archive)
     yield from _citation(archive, lock)
+    yield from check_licences(archive)
     licences = {recipe.licence["spdx"]: f"recipes/{name}.toml" for name, recipe in archive.recipes.items()}
     for licence, source in licences.items():
         yield _result(f"licence {licence}", VALID, _spdx(licence), f"{source}, {SPDX}")
@@ -50,7 +55,7 @@ def _result(name: str, expected: str, found: str, source: str) -> Result:
 def _resources(archive: Archive) -> Iterator[Result]:
     for each in archive.locked.values():
         path = PurePosixPath(each["path"])
-        inside = (archive.root / path).parent.resolve().is_relative_to(archive.root.resolve())
+        inside = real_path((archive.root / path).parent).is_relative_to(real_path(archive.root))
         yield _result(
             f"folder of {each['name']}", "inside the archive", "inside the archive" if inside else "outside", LOCK
         )

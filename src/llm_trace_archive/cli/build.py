@@ -88,7 +88,7 @@ def validate(
     """
     from ..checks.report import write_json, write_junit
     from ..core.table import Table
-    from ..lock.validate import REBUILT, validate_package
+    from ..lock.validate import REBUILT, REBUILT_FROM_ITSELF, validate_package
     from ..lock.validate import validate as check
     from ..upstream.sources import Sources
     from ..workload.open import is_saved, open_requests
@@ -113,7 +113,7 @@ def validate(
         if each not in absent:
             with Table(archive.root / each.path) as table:
                 results[str(each)] = print_results(str(each), check(archive, each, table, sources))
-            if deep and not any(result.name == REBUILT for result in results[str(each)]):
+            if deep and not any(result.name in (REBUILT, REBUILT_FROM_ITSELF) for result in results[str(each)]):
                 echo("  not checked: the rebuild, as the upstream is neither in the cache nor in the mirror")
     for each in absent:
         echo(f"{each}: the content is not here; next: llm-traces get {each}", err=True)

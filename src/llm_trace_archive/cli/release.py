@@ -189,6 +189,8 @@ def huggingface(
     _require_online()
     bundle = Bundle.open(folder)
     archive = _find_archive(context, bundle)
+    if archive is None:
+        echo("the bundle's commit is not compared with its tag: the current directory is not in the archive")
     released = hub.release(bundle, repo, private=private, pull=pr, older=older, say=echo)
     echo(released.url)
     if not private:

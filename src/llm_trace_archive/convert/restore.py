@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from ..core.archive import Archive
 from ..core.errors import BadUpstream, BadUse, Problem
-from ..core.files import hash_file, hash_name, move, replacing
+from ..core.files import hash_file, hash_name, move, real_path, replacing
 from ..core.recipe import UpstreamFile, Workload
 from ..core.table import UNREADABLE, Table
 from .formats.layout import FieldTexts
@@ -201,7 +201,7 @@ def restore_to(
     and `output` is untouched.
     """
     with _open_table(archive, workload) as table, _report_disk_problems(output):
-        if output.resolve().is_relative_to((archive.root / "data").resolve()):
+        if real_path(output).is_relative_to(real_path(archive.root / "data")):
             raise BadUse(str(output), "is in the archive's own data folder", next="give another -o")
         names = [derived_file] if derived_file else [_restored(workload, part).name for part in read_parts(table)]
         in_folder = is_folder or len(names) > 1 or output.is_dir()

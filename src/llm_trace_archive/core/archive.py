@@ -17,7 +17,7 @@ from typing import Any
 from . import recipe_file
 from .documents import find_faults, packaged, read_json
 from .errors import BadUse
-from .files import require_utf8
+from .files import real_path, require_utf8
 from .recipe import Recipe, Workload
 from .settings import archive_folder, data_folder
 from .table_schema import table_schema
@@ -64,7 +64,7 @@ class Archive:
 
         Raises BadUse if none does, or if its path is not UTF-8.
         """
-        start = (start or Path.cwd()).resolve()
+        start = real_path(start or Path.cwd())
         str(start).encode()  # raises UnicodeEncodeError: Arrow takes UTF-8 paths only
         for folder in (start, *start.parents):
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():

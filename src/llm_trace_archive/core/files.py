@@ -39,6 +39,11 @@ def hash_name(kind: str) -> str:
     return kind.replace("_", " ")
 
 
+def real_path(path: Path) -> Path:
+    """Return a path without links. One that leads in a circle is returned as it is, and can't be opened."""
+    return Path(os.path.realpath(path))  # of which Path.resolve makes a RuntimeError
+
+
 def inside(root: Path, path: str) -> Path:
     """Return where `path` is below `root`, to write there. Raises BadUse if it leads out of `root`, even by a link."""
     parts = PurePosixPath(path).parts
@@ -213,7 +218,7 @@ def write_output(path: Path, text: str) -> None:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             path.write_text(text, encoding="utf-8")  # a device can't be replaced, nor read first
         else:
-            replace_text(path.resolve(), text)
+            replace_text(real_path(path), text)
     except OSError as error:
         raise BadUse(
             str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"

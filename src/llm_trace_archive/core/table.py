@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,8 @@ class Table:
     @cached_property
     def file(self) -> pq.ParquetFile:
         """The open file."""
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            raise OSError(f"{self.path.name} is not a regular file")  # opening a pipe would wait for its writer
         file = pq.ParquetFile(self.path, page_checksum_verification=True)
         check_claims(file.metadata, self.path)
         return file

@@ -8,6 +8,7 @@ the rows of the first load. The clone's card names the content that is here, and
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,18 +16,37 @@ from ..core.archive import Archive
 from ..core.files import replace_text
 
 LOCAL = ".huggingface.yaml"
+# At the top of README.md, as `load_dataset` only says that it found no files.
+HOW_TO_START = """\
+# load_dataset finds no files? In a clone, get the content of a trace first:
+#   llm-traces get azure-2023
+"""
+# The Hub's ids of licences for data: https://huggingface.co/docs/hub/repositories-licenses. SPDX's, in lower case.
+HUB_LICENCES = frozenset((
+    "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0",
+    "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0",
+    "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc0-1.0", "cdla-permissive-1.0",
+    "cdla-permissive-2.0", "cdla-sharing-1.0", "mit",
+))  # fmt: skip
+TASKS = ["time-series-forecasting", "tabular-regression"]  # arrivals; tokens and latencies
+SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 NOTE = "# Written by llm-traces: the content that is in this clone. Not part of the archive.\n"
 
 
-def front_matter(archive: Archive, package: Mapping[str, Any]) -> str:
-    """Return the YAML at the top of README.md, for all resources of the lock."""
+def front_matter(archive: Archive, package: Mapping[str, Any], licence_link: str = "LICENSE.txt") -> str:
+    """Return the YAML at the top of README.md, for all resources of the lock.
+
+    licence_link  the file that says which licence is whose
+    """
     resources = package["resources"]
     licences = sorted({each["licenses"][0]["name"] for each in resources})
     front = {
         "pretty_name": package["title"],
-        "license": "other",
-        "license_name": "mixed",
-        "license_link": "LICENSE.txt",
+        **_licences(package["licenses"]),
+        "license_link": licence_link,
+        "language": ["en"],  # of titles, descriptions and labels; there is no text in the tables
+        "size_categories": [_size(sum(int(each["facts"]["rows"]) for each in resources))],
+        "task_categories": TASKS,
         "tags": [
             "llm-serving",
             "request-trace",
@@ -36,7 +56,27 @@ def front_matter(archive: Archive, package: Mapping[str, Any]) -> str:
         ],
     }
     configs = _configs(archive, resources)
-    return _yaml(front | {"configs": configs} if configs else front)
+    return HOW_TO_START + _yaml(front | {"configs": configs} if configs else front)
+
+
+def _licences(licences: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return all licences by the Hub's ids, in the order given; one that it does not know is "other", with its name."""
+    names = [
+        name
+        for each in licences
+        for name in re.findall(r"[A-Za-z0-9.+-]+", each["name"])
+        if name not in ("AND", "OR", "WITH")
+    ]
+    others = [name for name in dict.fromkeys(names) if name.lower() not in HUB_LICENCES]
+    known = [name.lower() for name in dict.fromkeys(names) if name not in others]
+    return {"license": [*known, "other"], "license_name": ", ".join(others)} if others else {"license": known}
+
+
+def _size(rows: int) -> str:
+    """Return the Hub's category of a number of rows."""
+    bounds = [1000 * 10**step for step in range(len(SIZES))]
+    above = sum(rows >= bound for bound in bounds)
+    return "n<1K" if not above else f"n>{SIZES[-1]}" if above == len(SIZES) else f"{SIZES[above - 1]}<n<{SIZES[above]}"
 
 
 def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
@@ -74,8 +114,7 @@ def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: st
     configs: list[dict[str, Any]] = []
     requests = [each for each in resources if each["table"] == "request" and not each.get("sameRequestsAs")]
     if requests:
-        # Patterns, as a path without content breaks the config, while a pattern without a match is skipped.
-        paths = [f"{each['path']}*" for each in requests]
+        paths = [_if_there(each["path"]) for each in requests]
         configs.append(
             {
                 "config_name": "default",
@@ -92,6 +131,11 @@ def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: st
         splits = [{"split": _split(each["workload"]), "path": each["path"]} for each in group]
         configs.append({"config_name": name, "description": _content(group, place), "data_files": splits})
     return configs
+
+
+def _if_there(path: str) -> str:
+    """Return a pattern that matches this path alone: one without a match is skipped; a path breaks the config."""
+    return f"{path[:-1]}[{path[-1]}]"
 
 
 def _split(workload: str) -> str:

@@ -215,11 +215,14 @@ def _resource(recipe: Recipe, workload: Workload, facts: Mapping[str, Any]) -> d
 # -- README: the dataset card and the table of traces -----------------------------------------------------------------
 
 
-def with_card(archive: Archive, package: Mapping[str, Any], text: str) -> str:
-    """Return the text of README.md with the card and the table of `package` in place of its own."""
+def with_card(archive: Archive, package: Mapping[str, Any], text: str, licence_link: str = "LICENSE.txt") -> str:
+    """Return the text of README.md with the card and the table of `package` in place of its own.
+
+    licence_link  the file that says which licence is whose
+    """
     body = CARD.sub("", text, count=1)
     table = _table(package)
-    front = card.front_matter(archive, package)
+    front = card.front_matter(archive, package, licence_link)
     return f"---\n{front}---\n" + TABLE.sub(lambda found: f"{found[1]}{table}{found[2]}", body, count=1)
 
 

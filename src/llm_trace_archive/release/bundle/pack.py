@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...core.archive import LOCK, SUMS, Archive
 from ...core.errors import BadUse, Problem
-from ...core.files import hash_file, replace_folder, temporary_folder
+from ...core.files import hash_file, real_path, replace_folder, temporary_folder
 from ...core.git import Git
 from ..content.contents import NAME, REPORTS
 from ..gate.check import Report
@@ -67,7 +67,7 @@ def refuse_unusable(archive: Archive, target: Path) -> None:
     """
     target = target.absolute()
     try:
-        _refuse_place(archive.root.resolve(), target)
+        _refuse_place(real_path(archive.root), target)
         _open_bundle(target)
     except OSError as error:
         raise BadUse(str(target), f"can't be used: {error.strerror or error}", next="give another folder") from None
@@ -94,7 +94,7 @@ def _open_bundle(target: Path) -> Bundle | None:
 
 
 def _refuse_place(root: Path, target: Path) -> None:
-    place = target.resolve()
+    place = real_path(target)
     for folder in place.parents:
         if folder.exists() and not folder.is_dir():
             raise BadUse(str(target), f"can't be created: {folder} is a file", next="give another folder")

@@ -127,7 +127,7 @@ class Contents:
         return {
             LOCK: _format_json(self.package),
             NOTICE: compose_notice(self.archive, self.selection, self.package),
-            README: describe.with_card(self.archive, self.package, readme),
+            README: describe.with_card(self.archive, self.package, readme, NOTICE),
             croissant.NAME: _format_json(croissant.describe_tables(self.package, schemas, self.citation)),
             crate.NAME: _format_json(crate.describe_files(self.package, self.citation, parts)),
         }
