@@ -67,6 +67,9 @@ def test_examples_work_in_a_clone(samples: Samples, tmp_path: Path) -> None:
 
 def test_examples_of_a_release_work_one_after_another(tmp_path: Path) -> None:
     release = releasable(tmp_path, rows=50)
+    citation = release.root / "CITATION.cff"
+    citation.write_text(re.sub(r"doi: .*\n(.*\n)*", "", citation.read_text()))
+    release.commit()
     (tmp_path / "home").mkdir()
     shutil.move(release.mirror, tmp_path / "home/upstream")
     with fake_invenio() as zenodo, fake_hub(tmp_path / "hub") as hub:
@@ -78,6 +81,9 @@ def test_examples_of_a_release_work_one_after_another(tmp_path: Path) -> None:
             "HF_TOKEN": WRITER,
             "HF_HUB_OFFLINE": "0",
         }
+        first = "release reserve"  # then the rest, in the order of the help
+        assert run(example(first), release.root, tmp_path, **servers)
+        release.commit()
         for name in HELP:
-            if name.startswith("release"):
+            if name.startswith("release") and name != first:
                 assert run(example(name), release.root, tmp_path, **servers), name

@@ -32,6 +32,6 @@ def test_derived_files_follow_by_their_filter(samples: Samples, tmp_path: Path) 
         recipe.write_text(recipe.read_text().replace(pin.sha256, digest))
         done = run_here("restore", f"burstgpt/{number}", "--derived", name, "-o", output, cwd=clone)
         assert done.returncode == 0 and "as pinned" in done.stdout and output.read_text() == kept
-    done = run_here("restore", "burstgpt/1", "--derived", "x.csv", "-o", output, cwd=clone)
+    done = run_here("restore", "burstgpt/1", "--derived", "x.csv", "-o", tmp_path / "x.csv", cwd=clone)
     assert done.returncode == 2 and "BurstGPT_without_fails_1.csv" in done.stderr
     assert git("status", "--porcelain", "data", cwd=clone) == ""

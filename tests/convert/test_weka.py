@@ -72,7 +72,8 @@ class Weka:
         old = hash_file(path, "git_blob")[0]
         path.write_bytes(content)
         listed.write_text(listed.read_text().replace(old, hash_file(path, "git_blob")[0]))
-        self.archive.__dict__.pop("recipes", None)
+        for name in ("recipes", "_alone"):
+            self.archive.__dict__.pop(name, None)
 
     def build(self) -> pa.Table:
         build_file(self.archive, self.workload, self.built, self.sources)

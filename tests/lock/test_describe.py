@@ -89,7 +89,7 @@ def test_citation_is_valid_cff(archive: Archive) -> None:
     assert isinstance(cff["message"], str) and isinstance(cff["title"], str)
     assert cff["authors"] and all("name" in each or "family-names" in each for each in cff["authors"])
     date.fromisoformat(cff["date-released"])
-    assert re.fullmatch(r"[A-Za-z0-9.+-]+", cff["license"]) and cff["repository-code"].startswith("https://")
+    assert all(re.fullmatch(r"[A-Za-z0-9.+-]+", each) for each in cff["license"]) and cff["repository-code"].startswith("https://")
     assert all(isinstance(word, str) for word in cff["keywords"])
     known = {"cff-version", "message", "title", "abstract", "type", "authors", "version", "date-released", "license",
              "repository-code", "keywords", "references", "doi", "url", "identifiers"}  # fmt: skip

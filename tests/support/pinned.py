@@ -20,7 +20,7 @@ def pinned(archive: Archive, name: str, content: bytes, rows: int | None = None)
     path = archive.root / "recipes" / f"{trace}.toml"
     recipe = tomlkit.parse(path.read_text())
     mirror = archive.root.parent / "mirror"
-    for key in ("expect", "published"):
+    for key in ("expect", "published", "views"):
         recipe.pop(key, None)
     for workload in recipe["workloads"]:  # type: ignore[union-attr]
         if workload["name"] == wanted:
@@ -28,6 +28,7 @@ def pinned(archive: Archive, name: str, content: bytes, rows: int | None = None)
             file["sha256"], file["bytes"] = hashlib.sha256(content).hexdigest(), len(content) or 1
             workload["expect"] = {} if rows is None else {"rows": rows}
             workload.pop("published", None)
+            workload.pop("views", None)
             target = mirror / trace / file["name"]
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)

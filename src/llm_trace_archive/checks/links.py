@@ -73,18 +73,25 @@ def _check_strays(archive: Archive, workloads: list[Workload]) -> Result:
 
 
 class _Pointers:
-    """The files that git has as git-annex's pointers in place of links: unlocked, or of an adjusted branch."""
+    """The files that git has in place of links: git-annex's pointers, or links in a clone without symbolic links."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._blobs: Mapping[str, str] | None = None
 
     def has(self, path: str, key: str) -> bool:
-        """Return whether git has the pointer to a key at a path."""
+        """Return whether git has the pointer to a key, or the link to it as a file, at a path."""
         if self._blobs is None:
-            listed = Git(self._root).ask("ls-files", "-s", "-z", "--", "data").split("\0")
+            git = Git(self._root)
+            has_links = git.ask("config", "--default", "true", "--get", "core.symlinks").strip() != "false"
+            listed = git.ask("ls-files", "-s", "-z", "--", "data").split("\0")
             entries = (line.split("\t", 1) for line in listed if line)
-            self._blobs = {name: about.split()[1] for about, name in entries if not about.startswith("120000")}
-        pointer = f"/annex/objects/{key}\n".encode()
-        content = b"blob %d\0" % len(pointer) + pointer
-        return self._blobs.get(path) == hashlib.sha1(content, usedforsecurity=False).hexdigest()
+            self._blobs = {
+                name: about.split()[1] for about, name in entries if not (has_links and about.startswith("120000"))
+            }
+        return self._blobs.get(path) in (_blob(f"/annex/objects/{key}\n"), _blob(link_target(path, key)))
+
+
+def _blob(text: str) -> str:
+    content = text.encode()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..core.archive import LOCK, Archive
+from ..core.archive import LOCK, SUMS, Archive
 from ..core.documents import read_text, schema_folder
 from ..core.errors import BadUse
 from ..core.files import inside, locked, replace_text
@@ -45,7 +45,7 @@ def describe(archive: Archive, built: Iterable[Built] = ()) -> dict[str, Any]:
 
     Each file is replaced at once or not at all. Raises BadUse if one can't be written.
     """
-    if (archive.root / "SHA256SUMS").exists():
+    if (archive.root / SUMS).exists():
         raise BadUse(
             str(archive.root), "is a released bundle, which must not change", next="work in a clone of the archive"
         )
@@ -78,7 +78,7 @@ def generated(archive: Archive, built: Iterable[Built] = ()) -> Iterator[tuple[s
     yield LOCK, json.dumps(package, indent=2, ensure_ascii=False) + "\n"
     readme = archive.root / "README.md"
     text = read_text(readme, readme.name) if readme.exists() else README
-    yield readme.name, with_card(archive, package, text)
+    yield readme.name, with_card(archive, package, text, "NOTICE" if (archive.root / SUMS).exists() else "LICENSE.txt")
     if (archive.root / PAGES).is_dir():
         for name, recipe in archive.recipes.items():
             yield f"{PAGES}/{name}.md", page(archive, recipe)
