@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from .workload.open import open
     from .workload.records import Records
     from .workload.requests import Requests
+    from .workload.shape import ShapeWarning
 
 __version__ = "0.1.0"
-__all__ = ["Absent", "Problem", "Records", "Requests", "__version__", "open", "traces"]
+__all__ = ["Absent", "Problem", "Records", "Requests", "ShapeWarning", "__version__", "open", "traces"]
 
 _HOMES = {
     "Absent": "core.errors",
     "Problem": "core.errors",
     "Records": "workload.records",
     "Requests": "workload.requests",
+    "ShapeWarning": "workload.shape",
     "open": "workload.open",
     "traces": "workload.catalogue",
 }

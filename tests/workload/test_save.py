@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import llm_trace_archive as lta
 from llm_trace_archive.core.errors import BadUse
@@ -18,7 +22,6 @@ from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.workload.notes import notes
 from llm_trace_archive.workload.records import database
 from llm_trace_archive.workload.save import check_saved, replay
-from llm_trace_archive.workload.shape import ShapeWarning
 from support.tables import ARCHIVE, MakeRequests, requests_in
 
 S = 1_000_000
@@ -32,7 +35,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> MakeRequests:
 @pytest.fixture(autouse=True)
 def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ShapeWarning)
+        warnings.simplefilter("ignore", lta.ShapeWarning)
         yield
 
 
@@ -74,6 +77,55 @@ def test_the_same_chain_gives_the_same_bytes_whatever_the_threads(shaped: lta.Re
         digests.add(hash_file(tmp_path / "mine.parquet"))
     database().execute("RESET threads")
     assert len(digests) == 1
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("filter"), st.sampled_from([("input_tokens > 20",), ("session_id <> 's3' OR failed",)])),
+    st.tuples(st.just("window"), st.tuples(st.integers(0, 40), st.integers(41, 200))),
+    st.tuples(st.just("limit"), st.tuples(st.integers(1, 300))),
+    st.tuples(st.just("max_context"), st.tuples(st.integers(20, 120), st.sampled_from(["drop", "clip"]))),
+    st.tuples(
+        st.just("thin"),
+        st.tuples(
+            st.sampled_from([0.2, 0.5, 0.8, 1]), st.sampled_from(["session", "prefix", "request"]), st.integers(0, 9)
+        ),
+    ),
+    st.tuples(st.just("scale"), st.tuples(st.floats(0.1, 10))),
+    st.just(("rebase", ())),
+    st.tuples(st.just("shift"), st.tuples(st.sampled_from(["1h", 3, "250ms"]))),
+    st.tuples(st.just("repeat"), st.tuples(st.sampled_from(["3min", "5min"]))),
+)
+
+
+@settings(max_examples=10)
+@given(steps=st.lists(STEPS, min_size=1, max_size=4), merged=st.booleans())
+def test_any_chain_gives_the_same_bytes_again(
+    make: MakeRequests, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]], merged: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("chain")
+    tables = {
+        name: make(
+            name,
+            arrival_us=[at * S // 3 for at in range(300)],
+            input_tokens=[at * 7 % 90 for at in range(300)],
+            output_tokens=[at * 5 % 40 for at in range(300)],
+            session_id=[f"s{at * at % 37}" for at in range(300)],
+            hash_ids=[[0, at % 25, at] for at in range(300)],
+        )
+        for name in ("burstgpt/1", "azure-2023/code")
+    }
+    shaped = tables["burstgpt/1"]
+    with contextlib.suppress(BadUse):  # such as a window in which nothing is left
+        for name, arguments in steps:
+            shaped = getattr(shaped, name)(*arguments)
+        shaped = shaped.merge(tables["azure-2023/code"]) if merged else shaped
+    database().execute("SET threads = 1")
+    shaped.save(folder / "mine.parquet")
+    database().execute("SET threads = 4")
+    results = list(check_saved(ARCHIVE, folder / "mine.parquet", tables.__getitem__))
+    database().execute("RESET threads")
+    assert [result for result in results if not result.holds] == []
+    assert results[-1].name == "rebuilt from its sources"
 
 
 def test_a_file_says_where_it_comes_from_and_how(shaped: lta.Requests, tmp_path: Path) -> None:
@@ -198,7 +250,7 @@ def test_what_spoils_a_benchmark_is_noted(make: MakeRequests, tmp_path: Path) ->
     assert notes(make("kavier/prefill", input_tokens=[1]))[0] == "kavier/prefill: requests have no arrivals"
     assert notes(make("marconi/lmsys", arrival_us=[1]))[0] == "marconi/lmsys: arrivals are synthetic"
     assert any("may not be redistributed" in note for note in notes(make("lmsys-chat-1m/requests", input_tokens=[1])))
-    with pytest.warns(ShapeWarning, match="1 of 6 requests failed"):
+    with pytest.warns(lta.ShapeWarning, match="1 of 6 requests failed"):
         table.save(tmp_path / "mine.parquet")
 
 

@@ -185,8 +185,11 @@ class Shaping(Records):
         if tokens < 2:
             raise BadUse(step, "must be at least 2 tokens, for a prompt and an answer")
         context = "coalesce(input_tokens, 0) + coalesce(output_tokens, 0)"
-        if not self._count("input_tokens"):
+        ((rows, known),) = self.fetch(f"SELECT count(*), count(input_tokens) FROM {ROWS}")
+        if not known:
             raise BadUse(step, "needs input_tokens, which no request has")
+        if known < rows:
+            warn(step, f"{_requests(rows - known)} of unknown length are kept")
         if how == "drop":
             return self.derive(f"SELECT * FROM {ROWS} WHERE {context} <= {int(tokens)}", step)
         most = int(tokens) - 1
@@ -460,14 +463,13 @@ class Shaping(Records):
         if sessions == "whole" and (after or others):
             warn(
                 step,
-                f"{after or 0:,} requests of its sessions arrive after its end and are kept;"
-                f" {others or 0:,} requests in it belong to sessions that began before and are left out",
+                f"{_requests(after or 0)} of its sessions after its end are kept;"
+                f" {_requests(others or 0)} in it, of sessions that began before, are left out",
             )
         if sessions == "cut" and (before or later):
             warn(
                 step,
-                f"of the sessions in it, {before or 0:,} requests arrive before it and {later or 0:,} after it,"
-                " and are left out",
+                f"of the sessions in it, {_requests(before or 0)} before it and {later or 0:,} after it are left out",
             )
 
     def _warn_of_rate(self, step: str, segment: int, span: Span, rows: int, low: int, high: int, inside: str) -> None:
@@ -513,6 +515,10 @@ def _shifted(by: str) -> str:
 def _numbered(sql: str, order: str) -> str:
     """Return a SELECT that numbers requests anew."""
     return f"SELECT * REPLACE (row_number() OVER (ORDER BY {order}) - 1 AS request_id) FROM ({sql}) ORDER BY request_id"
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request{'' if count == 1 else 's'}"
 
 
 def _shown(spans: Mapping[int, Span]) -> str:
