@@ -154,7 +154,7 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
     sources = Sources(cache=cache_folder(), mirror=mirror, offline=offline)
     found = renew(archive, archive.select(names or ()), sources, typer.echo)
     for recipe in sorted({f"recipes/{each.file.trace}.toml" for each in found if each.is_changed}):
-        typer.echo(f"{recipe}: updated; review git diff {recipe}, then llm-traces build {Path(recipe).stem}")
+        typer.echo(f"{recipe}: updated; review it, then: llm-traces build {Path(recipe).stem}")
 
 
 @app.command()

@@ -32,7 +32,9 @@ def read(path: Path, schema: Mapping[str, Any], canonical: Iterable[str]) -> Rec
     faults = [*_schema_faults(raw, schema), *_meaning_faults(raw, path)]
     if not faults:
         recipe = _recipe(path, raw)
-        faults = [*_loss_faults(recipe), *_column_faults(raw, recipe, frozenset(canonical))]
+        known = frozenset(canonical)
+        faults = [*_loss_faults(recipe), *_time_faults(recipe), *_column_faults(raw, recipe, known)]
+        faults += _figure_faults(raw, recipe, known)
     if faults:
         lines = [
             f"line {_line_of(text, where)}: {'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults
@@ -107,8 +109,20 @@ def _loss_faults(recipe: Recipe) -> Iterable[tuple[Where, str]]:
             yield ("workloads", index), f"no column restores {', '.join(lost)}: map it, or set restores = false"
 
 
+def _time_faults(recipe: Recipe) -> Iterable[tuple[Where, str]]:
+    """Find dates without an epoch to count from, and a rest where no digits are left for it."""
+    for index, workload in enumerate(recipe.workloads):
+        shared = {id(file.rules): file.rules for file in workload.tables}.values()
+        rules = [rule for each in shared for rule in each if rule.datetime]
+        if rules and "epoch" not in workload.properties:
+            yield ("workloads", index), "properties.epoch is missing, which 'datetime' requires"
+        for rule in rules:
+            if rule.rest and "fffffff" not in (rule.datetime or ""):
+                yield ("columns", rule.column, "rest"), f"'{rule.datetime}' has no digits of 100 ns"
+
+
 def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[str]) -> Iterable[tuple[Where, str]]:
-    """Find columns that are mapped but not described, or described though they are canonical."""
+    """Find columns that are mapped but not fully described, or described though they are canonical."""
     for name, kind in recipe.kinds.items():
         described = {column.name for column in kind.columns}
         where: Where = ("columns",) if name == REQUEST else ("tables", name, "columns")
@@ -116,7 +130,10 @@ def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[
             for column in sorted(described & canonical):
                 yield (*where, column), "is a canonical column, which has its type and meaning in schemas/request.json"
             described |= canonical
-        elif sum(column.is_row for column in kind.columns) != 1:
+        for own in kind.columns:
+            if not own.type and own.name not in canonical:
+                yield (*where, own.name), "'type' is missing, which a column of the trace's own requires"
+        if name != REQUEST and sum(column.is_row for column in kind.columns) != 1:
             yield where, "one column must number the rows: row = true"
         files = [file for workload in recipe.workloads if workload.table == name for file in workload.files]
         rules = {id(file.rules): file.rules for file in files}.values()  # most files share theirs
@@ -125,6 +142,28 @@ def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[
         for column in mapped:
             if column not in described:
                 yield (*where, column), "is not described: give its type, title and meaning"
+
+
+# Expectations that name no column, and the one that they read.
+_READS = {"arrivals": "arrival_us", "segments": "segment"}
+
+
+def _figure_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[str]) -> Iterable[tuple[Where, str]]:
+    """Find expectations and published figures of columns that the table does not have."""
+    scopes: list[tuple[Where, Mapping[str, Any], str]] = [((), raw, REQUEST)]
+    scopes += [(("tables", name), table, name) for name, table in raw.get("tables", {}).items()]
+    scopes += [(("workloads", n), each, each.get("table", REQUEST)) for n, each in enumerate(raw["workloads"])]
+    for where, given, table in scopes:
+        columns = {"trace", "workload", *(column.name for column in recipe.kinds[table].columns)}
+        columns |= canonical if table == REQUEST else frozenset()
+        for key, value in given.get("expect", {}).items():
+            for name in value if isinstance(value, dict) else [_READS[key]] if key in _READS else []:
+                if name not in columns:
+                    yield (*where, "expect", key), f"the table has no column '{name}'"
+        for figure in _published(given.get("published", ())):
+            for name in (figure.get("column"), figure.get("by")):
+                if name and name not in columns:
+                    yield (*where, "published"), f"{figure['figure']}: the table has no column '{name}'"
 
 
 def _line_of(text: str, where: Where) -> int:

@@ -228,9 +228,10 @@ def _compare_with_lock(archive: Archive, built: Built) -> None:
     if was["tools"] == now["tools"]:
         raise BadUpstream(
             str(built.workload),
-            "the build is not deterministic: the recipe, pins and tools of the lock gave other bytes",
+            "the recipe, pins and tools of the lock gave other bytes",
             **details,
-            next="please report this",
+            next="if a column's type changed, remove the workload from datapackage.json and build it again; "
+            "otherwise please report this",
         )
     theirs, ours, pinned = was["tools"]["pyarrow"], now["tools"]["pyarrow"], pinned_version("pyarrow", "build")
     if theirs != ours != pinned:
