@@ -68,12 +68,13 @@ def main() -> None:
     begun = time.perf_counter()
     reuse = hit_ratios(trace, SHARES)
     seconds = time.perf_counter() - begun
+    assert reuse is not None
 
     print(f"requests   {len(trace):,}, blocks {reuse.blocks:,}, distinct {reuse.distinct:,}")
     print(f"time       {seconds:.1f} s, including compilation")
     print(f"peak       {peak():.2f} GiB (trace {trace.nbytes / 2**30:.2f} GiB, peak while making it {made:.2f} GiB)")
     print(f"unlimited  {reuse.unlimited:.4f}")
-    for share, ratio in reuse.lru.items():
+    for share, ratio in reuse.by_share.items():
         print(f"LRU {share:<6.0%} {ratio:.4f}")
 
 

@@ -7,7 +7,8 @@ import math
 import subprocess
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -18,35 +19,68 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_trace_archive.analysis import prefix
-from llm_trace_archive.analysis.prefix import PrefixReuse, hit_ratios
+from llm_trace_archive.analysis.prefix import FOLDED, LEADING, PrefixReuse, hit_ratios
 
 LISTS = pa.list_(pa.int64())
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.3, 0.5, 0.75, 0.99, 1.0)
 
 
-def naive(requests: Sequence[list[int] | None], shares: tuple[float, ...]) -> PrefixReuse:
+BLOCK_BYTES = 10
+
+
+def naive(
+    requests: Sequence[list[int] | None],
+    shares: Sequence[float] = (),
+    blocks: Sequence[int] = (),
+    bytes: Sequence[int] = (),
+    segments: Sequence[int] = (),
+    definition: str = LEADING,
+) -> PrefixReuse | None:
     """Compute the ratios as the definition says, one cache at a time."""
-    lists = [request or [] for request in requests]
-    blocks = sum(map(len, lists))
-    distinct = len({block for request in lists for block in request})
+    if all(request is None for request in requests):
+        return None
+    runs: dict[int, list[Sequence[Hashable]]] = {}
+    for request, segment in zip(requests, segments or [0] * len(requests), strict=True):
+        ids = request or []
+        folded = [tuple(ids[: at + 1]) for at in range(len(ids))]
+        runs.setdefault(segment, []).append(folded if definition == FOLDED else ids)
 
-    def ratio(capacity: int) -> float:
-        cached: OrderedDict[int, None] = OrderedDict()
-        hits = 0
-        for request in lists:
-            for block in request:
-                if block not in cached:
-                    break
-                hits += 1
-            for block in request:
-                cached[block] = None
-                cached.move_to_end(block)
-                if len(cached) > capacity:
-                    cached.popitem(last=False)
-        return hits / blocks if blocks else 0.0
+    def reuse(runs: list[list[Sequence[Hashable]]]) -> PrefixReuse:
+        count = sum(len(ids) for run in runs for ids in run)
+        distinct = [len({block for ids in run for block in ids}) for run in runs]
 
-    lru = {share: ratio(math.floor(Fraction(str(share)) * distinct)) for share in shares}
-    return PrefixReuse(blocks, distinct, ratio(distinct), lru)
+        def ratio(capacities: list[int]) -> float:
+            return sum(map(count_hits, runs, capacities)) / max(count, 1)
+
+        return PrefixReuse(
+            definition,
+            count,
+            sum(distinct),
+            ratio(distinct),
+            {share: ratio([math.floor(Fraction(str(share)) * each) for each in distinct]) for share in shares},
+            {size: ratio([size for _ in runs]) for size in blocks},
+            {size: ratio([size // BLOCK_BYTES for _ in runs]) for size in bytes},
+        )
+
+    total = reuse(list(runs.values()))
+    parts = {segment: reuse([run]) for segment, run in runs.items()}
+    return replace(total, segments=parts) if len(parts) > 1 else total
+
+
+def count_hits(requests: list[Sequence[Hashable]], capacity: int) -> int:
+    cached: OrderedDict[Hashable, None] = OrderedDict()
+    hits = 0
+    for request in requests:
+        for block in request:
+            if block not in cached:
+                break
+            hits += 1
+        for block in request:
+            cached[block] = None
+            cached.move_to_end(block)
+            if len(cached) > capacity:
+                cached.popitem(last=False)
+    return hits
 
 
 def chunked(requests: Sequence[list[int] | None], cuts: list[int], kind: pa.DataType = LISTS) -> pa.ChunkedArray:
@@ -68,13 +102,24 @@ requests_of_traces = st.lists(st.none() | growing | st.lists(few, max_size=8) | 
     requests_of_traces,
     st.lists(st.integers(0, 30), max_size=4),
     st.lists(st.sampled_from(SHARES) | st.floats(0, 1), max_size=6).map(tuple),
+    st.lists(st.integers(0, 40), max_size=4),
+    st.lists(st.integers(0, 400), max_size=4),
+    st.integers(1, 3),
+    st.sampled_from([LEADING, FOLDED]),
     st.sampled_from([LISTS, pa.large_list(pa.int64())]),
 )
-def test_ratios_are_as_defined(requests, cuts, shares, kind):
+def test_ratios_are_as_defined(requests, cuts, shares, blocks, bytes, runs, definition, kind):
     trace = chunked(requests, cuts, kind)
-    expected = naive(requests, shares)
-    assert hit_ratios(trace, shares) == expected
-    assert hit_ratios(iter(trace.chunks), shares) == expected
+    segments = [at * runs // len(requests) for at in range(len(requests))]
+    expected = naive(requests, shares, blocks, bytes, segments, definition)
+    numbers = pa.chunked_array([pa.array(segments, pa.int16())])
+    wanted = {"blocks": blocks, "bytes": bytes, "block_bytes": BLOCK_BYTES, "definition": definition}
+    assert hit_ratios(trace, shares, segments=numbers, **wanted) == expected
+    ends = np.cumsum([0, *map(len, trace.chunks)])
+    of_chunks = [numbers.slice(a, b - a).combine_chunks() for a, b in pairwise(ends)]
+    assert hit_ratios(iter(trace.chunks), shares, segments=of_chunks, **wanted) == expected
+    if runs == 1:
+        assert hit_ratios(trace, shares, **wanted) == expected
 
 
 @pytest.mark.parametrize("spread", [1, 2**40, 0x1E3779B97F4A7C15])
@@ -96,30 +141,60 @@ def test_there_may_be_more_than_255_capacities():
 
 def test_a_hit_must_be_in_the_cache_before_the_request():
     reuse = hit_ratios(chunked([[5, 5, 5], [5, 5, 6, 5]], []), (0.5, 1.0))
-    assert reuse == PrefixReuse(blocks=7, distinct=2, unlimited=2 / 7, lru={0.5: 2 / 7, 1.0: 2 / 7})
+    assert reuse == PrefixReuse(LEADING, blocks=7, distinct=2, unlimited=2 / 7, by_share={0.5: 2 / 7, 1.0: 2 / 7})
+
+
+def test_an_id_after_two_predecessors_is_two_blocks_if_folded():
+    requests = chunked([[1, 9], [2, 9], [1, 9]], [])
+    assert hit_ratios(requests, blocks=[2]).by_blocks == {2: 0.0}
+    assert hit_ratios(requests, definition=FOLDED).distinct == 4
+    assert hit_ratios(requests).distinct == 3
+
+
+def test_each_segment_starts_with_an_empty_cache():
+    reuse = hit_ratios(chunked([[1, 2], [1, 2], [1, 2]], []), segments=pa.chunked_array([[0, 0, 1]]))
+    assert reuse.unlimited == 2 / 6
+    assert {segment: part.unlimited for segment, part in reuse.segments.items()} == {0: 2 / 4, 1: 0.0}
 
 
 def test_a_request_longer_than_the_capacity_evicts_its_own_front():
     reuse = hit_ratios(chunked([[1, 2, 3, 4], [1, 2, 3, 4], [4]], []), (0.5, 0.75, 1.0))
-    assert reuse.lru == {0.5: 1 / 9, 0.75: 1 / 9, 1.0: 5 / 9}
+    assert reuse.by_share == {0.5: 1 / 9, 0.75: 1 / 9, 1.0: 5 / 9}
 
 
 def test_values_under_a_null_list_do_not_count():
     values = pa.array([1, 2, 1, 2], pa.int64())
     lists = pa.ListArray.from_arrays(pa.array([0, 2, 4], pa.int32()), values, mask=pa.array([True, False]))
-    assert hit_ratios([lists]) == PrefixReuse(blocks=2, distinct=2, unlimited=0.0, lru={})
+    assert hit_ratios([lists]) == PrefixReuse(LEADING, blocks=2, distinct=2, unlimited=0.0)
 
 
 def test_a_share_is_the_decimal_number_as_written():
     requests = [[block] for block in range(29)] * 2 + [list(range(100, 171))]
     # 0.29 of 100 blocks are 29, but math.floor(0.29 * 100) is 28.
-    assert hit_ratios(chunked(requests, []), (0.28, 0.29)).lru == {0.28: 0.0, 0.29: 29 / 129}
+    assert hit_ratios(chunked(requests, []), (0.28, 0.29)).by_share == {0.28: 0.0, 0.29: 29 / 129}
 
 
-@pytest.mark.parametrize("chunks", [[], [pa.array([], LISTS)], [pa.array([None, []], LISTS)]])
-def test_a_trace_without_blocks_has_ratios_of_0(chunks):
-    nothing = PrefixReuse(blocks=0, distinct=0, unlimited=0.0, lru={0.0: 0.0, 0.5: 0.0, 1.0: 0.0})
-    assert hit_ratios(pa.chunked_array(chunks, LISTS), (0.0, 0.5, 1.0)) == nothing
+@pytest.mark.parametrize("chunks", [[], [pa.array([], LISTS)], [pa.array([None, None], LISTS)]])
+def test_a_trace_without_ids_has_no_ratio(chunks):
+    assert hit_ratios(pa.chunked_array(chunks, LISTS), (0.0, 0.5, 1.0)) is None
+
+
+def test_requests_without_a_whole_block_have_ratios_of_0():
+    reuse = hit_ratios(pa.chunked_array([pa.array([None, []], LISTS)]), (0.0, 1.0))
+    assert reuse == PrefixReuse(LEADING, blocks=0, distinct=0, unlimited=0.0, by_share={0.0: 0.0, 1.0: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"blocks": [-1]}, "at least 0, not -1"),
+        ({"bytes": [5]}, "need block_bytes"),
+        ({"definition": "by id"}, "'leading' or 'folded', not 'by id'"),
+    ],
+)
+def test_capacities_and_definitions_that_mean_nothing_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        hit_ratios([], **wrong)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, math.nan, math.inf])
@@ -156,5 +231,5 @@ def test_mooncake_has_the_published_ratios(mirror):
     trace = pa.chunked_array([[json.loads(line)["hash_ids"] for line in lines]], LISTS)
     reuse = hit_ratios(trace, (0.01, 0.05, 0.1, 0.25, 0.5))
     assert round(reuse.unlimited, 3) == 0.366
-    rounded = {share: round(ratio, 3) for share, ratio in reuse.lru.items()}
+    rounded = {share: round(ratio, 3) for share, ratio in reuse.by_share.items()}
     assert rounded == {0.01: 0.052, 0.05: 0.195, 0.1: 0.278, 0.25: 0.353, 0.5: 0.363}

@@ -17,7 +17,6 @@ import pytest
 
 from llm_trace_archive.checks.integrity import BATCH_ROWS, check_integrity
 from llm_trace_archive.checks.result import Result
-from llm_trace_archive.convert.parquet import METADATA_KEY
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.lock.validate import validate
@@ -45,11 +44,11 @@ def plant(archive: Archive, name: str, table: pa.Table, stale_lock: bool = False
     """Replace a workload's table; and the lock's hash, as a forger would, unless the lock is to be stale."""
     (workload,) = archive.select([name])
     path = archive.root / workload.path
-    held = pq.read_metadata(path).metadata[METADATA_KEY]
+    metadata = pq.read_metadata(path).metadata
     path.unlink()
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({METADATA_KEY: held})
+        writer.add_key_value_metadata({key: value for key, value in metadata.items() if key != b"ARROW:schema"})
     if not stale_lock:
         lock = json.loads((archive.root / "datapackage.json").read_text())
         resource = next(each for each in lock["resources"] if each["path"] == workload.path)
@@ -87,6 +86,11 @@ def swap(table: pa.Table) -> pa.Table:
     return table.take(order)
 
 
+def narrow_input(table: pa.Table) -> pa.Table:
+    at = table.column_names.index("input_tokens")
+    return table.set_column(at, "input_tokens", table.column(at).cast(pa.int32()))
+
+
 Mutation = tuple[str, Callable[[pa.Table], pa.Table], str, int | None]
 SHAPES: list[Mutation] = [
     ("row dropped", lambda t: pa.concat_tables([t.slice(0, 5), t.slice(6)]), "request_id", 5),
@@ -101,7 +105,7 @@ SHAPES: list[Mutation] = [
     ("column missing", lambda t: t.drop_columns(["model"]), "", None),
     ("column more", lambda t: t.append_column("more", pa.nulls(len(t), pa.int8())), "", None),
     ("no longer required", lambda t: t.cast(pa.schema([f.with_nullable(True) for f in t.schema])), "request_id", None),
-    ("type changed", lambda t: t.set_column(4, "input_tokens", t.column(4).cast(pa.int64())), "input_tokens", None),
+    ("type changed", narrow_input, "input_tokens", None),
 ]  # fmt: skip
 
 

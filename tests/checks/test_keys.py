@@ -231,7 +231,7 @@ def test_a_reference_to_missing_content_is_not_checked(built: Path) -> None:
     table = Table(built / workload.path)
     schema = archive.schema(workload)
     assert len(list(check_keys(archive, workload, schema, table))) == 6
-    path = built / "data/ragpulse/components.parquet"
+    path = built / "data/ragpulse/components/components.parquet"
     link = path.readlink()
     path.unlink()
     assert len(list(check_keys(archive, workload, schema, table))) == 1

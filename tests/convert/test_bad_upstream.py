@@ -6,9 +6,11 @@ import gzip
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from llm_trace_archive.convert.formats import csv, jsonl
+from llm_trace_archive.convert.restore import restore_to
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import Problem
 from llm_trace_archive.lock.build import build
@@ -34,12 +36,8 @@ CASES: dict[str, tuple[str, str | bytes]] = {
     "nan": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "NaN")),
     "empty-value": ("azure-2023/code", AZURE + AZURE_ROW.replace("4808", "")),
     "invalid-date": ("azure-2023/code", AZURE + AZURE_ROW.replace("11-16", "11-31")),
-    "time-in-another-format": ("azure-2023/code", AZURE + AZURE_ROW.replace(" 18:17", "T18:17")),
     "before-the-epoch": ("azure-2023/code", AZURE + AZURE_ROW.replace("11-16", "11-15")),
     "short-row": ("azure-2023/code", AZURE + AZURE_ROW + "2023-11-16 18:17:04.0000000,7\r\n"),
-    "two-number-formats": ("burstgpt/1", BURST + "5,GPT-4,1,2,3,API log\n6.0,GPT-4,1,2,3,API log\n"),
-    "needless-quotes": ("burstgpt/1", BURST + '5,"GPT-4",1,2,3,API log\n'),
-    "mixed-line-ends": ("azure-2023/code", AZURE + AZURE_ROW.replace("\r", "") + AZURE_ROW),
     "header-only": ("azure-2023/code", AZURE),
     "html": ("azure-2023/code", "<!DOCTYPE html>\n<html><body>Not found</body></html>\n"),
     "html-for-json": ("mooncake/conversation", "<!DOCTYPE html>\n<html><body>Not found</body></html>\n"),
@@ -60,12 +58,54 @@ CASES: dict[str, tuple[str, str | bytes]] = {
     "json-text-for-ids": ("mooncake/conversation", MOONCAKE_ROW.replace("[0, 1]", '"0"')),
     "json-null-first": ("mooncake/conversation", MOONCAKE_ROW.replace("600", "null") + MOONCAKE_ROW),
     "json-negative-tokens": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace("600", "-600")),
-    "json-compact-line": ("mooncake/conversation", MOONCAKE_ROW + MOONCAKE_ROW.replace(", ", ",")),
     "not-utf-8": ("mooncake/conversation", "\udcff\udcfe\n"),
     "row-not-utf-8": ("azure-2023/code", AZURE + AZURE_ROW + AZURE_ROW.replace("4808", "\udcff")),
     "empty-lines-only": ("azure-2023/code", "\n\n"),
     "gzip-truncated": ("azure-lmm-2025/multimodal", gzip.compress(LMM, mtime=0)[:-20]),
     "gzip-text-for-a-number": ("azure-lmm-2025/multimodal", gzip.compress(LMM, mtime=0)),
+    "too-many-lines-in-another-spelling": (
+        "mooncake/conversation",
+        (MOONCAKE_ROW + MOONCAKE_ROW.replace(", ", ",")) * 101,
+    ),
+}
+DATE, OTHER_DATE = " 18:17", "T18:17"
+# A few lines in another spelling: the upstream, and what it means in one spelling.
+ODD: dict[str, tuple[str, str, str]] = {
+    "time-with-a-t": (
+        "azure-2023/code",
+        AZURE + AZURE_ROW * 2 + AZURE_ROW.replace(DATE, OTHER_DATE),
+        AZURE + AZURE_ROW * 3,
+    ),
+    "time-without-a-fraction": (
+        "azure-2023/code",
+        AZURE + AZURE_ROW + AZURE_ROW.replace("03.9799600", "04"),
+        AZURE + AZURE_ROW + AZURE_ROW.replace("03.9799600", "04.0000000"),
+    ),
+    "two-number-formats": (
+        "burstgpt/1",
+        BURST + "5,GPT-4,1,2,3,API log\n6.0,GPT-4,1,2,3,API log\n",
+        BURST + "5,GPT-4,1,2,3,API log\n6,GPT-4,1,2,3,API log\n",
+    ),
+    "needless-quotes": (
+        "burstgpt/1",
+        BURST + '5,"GPT-4",1,2,3,API log\n',
+        BURST + "5,GPT-4,1,2,3,API log\n",
+    ),
+    "mixed-line-ends": (
+        "azure-2023/code",
+        AZURE + AZURE_ROW.replace("\r", "") + AZURE_ROW,
+        AZURE + AZURE_ROW * 2,
+    ),
+    "json-compact-line": (
+        "mooncake/conversation",
+        MOONCAKE_ROW * 200 + MOONCAKE_ROW.replace(", ", ",") + MOONCAKE_ROW,
+        MOONCAKE_ROW * 202,
+    ),
+    "json-keys-in-another-order": (
+        "mooncake/conversation",
+        MOONCAKE_ROW + '{"input_length": 600, "timestamp": 0, "output_length": 5, "hash_ids": [0, 1]}\n',
+        MOONCAKE_ROW * 2,
+    ),
 }
 
 
@@ -91,6 +131,22 @@ def test_a_bad_file_is_refused_and_leaves_nothing(one_recipe: Archive, case: str
     assert caught.value.exit_code == 1
     assert_golden(f"upstream/{case}", str(caught.value), root=tmp_path)
     assert [path for path in (one_recipe.root / "data").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("one_recipe", "case"), [(ODD[case][0].partition("/")[0], case) for case in ODD], indirect=["one_recipe"]
+)
+def test_a_few_lines_in_another_spelling_are_read_and_restored(one_recipe: Archive, case: str, tmp_path: Path) -> None:
+    name, content, plain = ODD[case]
+    rows = {}
+    for text in (content, plain):
+        sources = pinned(one_recipe, name, text.encode())
+        (workload,) = one_recipe.select([name])
+        build(one_recipe, workload, sources)
+        rows[text] = pq.read_table(one_recipe.root / workload.path)
+        ((restored, _, _),) = restore_to(one_recipe, workload, tmp_path / str(len(rows)))
+        assert restored.read_bytes() == text.encode()
+    assert rows[content].equals(rows[plain])
 
 
 def test_the_right_line_is_named_beyond_the_first_block(

@@ -25,7 +25,7 @@ from llm_trace_archive.core.errors import BadUpstream, BadUse, Problem
 from llm_trace_archive.core.recipe import UpstreamFile, Workload
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.demo.lookalikes import make_archive
-from llm_trace_archive.lock.build import build
+from llm_trace_archive.lock.build import Built, build
 from llm_trace_archive.lock.describe import describe
 from llm_trace_archive.upstream.sources import Sources
 from support.block_ids import naive_block_ids
@@ -157,14 +157,6 @@ def test_tables_of_requests_have_no_tokens_and_restore_nothing(sample: tuple[Arc
 # -- archives of our own ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def one_sweep(empty_archive: Archive) -> Archive:
-    """Recipes that expect one member."""
-    path = empty_archive.root / "recipes" / "marconi.toml"
-    path.write_text(path.read_text().replace("segments = 6", "segments = 1"))
-    return empty_archive
-
-
 def lines(*rows: dict[str, Any]) -> bytes:
     return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
 
@@ -188,27 +180,43 @@ def special(kind: bytes, name: str = "x", size: int = 0, target: str = "") -> ta
 
 
 def built(archive: Archive, name: str, data: bytes, folder: Path) -> dict[str, list[Any]]:
+    build_tar(archive, name, data, folder)
+    return table(archive, name)
+
+
+def build_tar(archive: Archive, name: str, data: bytes, folder: Path) -> Built:
     path = folder / "mirror" / "marconi" / "traces.tar.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     sources = Sources(folder / "cache", mirror=str(folder / "mirror"), offline=True, accept_unpinned=True)
     (workload,) = archive.select([name])
-    build(archive, workload, sources)
-    return table(archive, name)
+    return build(archive, workload, sources)
 
 
-def test_times_are_restored_as_python_writes_them(one_sweep: Archive, tmp_path: Path) -> None:
+def test_times_are_restored_as_python_writes_them(empty_archive: Archive, tmp_path: Path) -> None:
     times = [1e-05, 9.9e-05, 1e-4, 0.1 + 0.2, 1 / 3, 5.0, 1e6 / 7, 12345678901.25, 342947498982.8189]
     rows = [{**ROW, "ts": ts, "turn_id": n, "output_tokens": []} for n, ts in enumerate(times)]
-    found = built(one_sweep, "marconi/lmsys-tokens", packed((NAME, lines(*rows))), tmp_path)
+    found = built(empty_archive, "marconi/lmsys-tokens", packed((NAME, lines(*rows))), tmp_path)
     assert found["ts"] == times
 
 
-def test_members_are_found_in_any_folder_and_others_are_ignored(one_sweep: Archive, tmp_path: Path) -> None:
+def test_members_are_found_in_any_folder_and_others_are_named_as_left_out(
+    empty_archive: Archive, tmp_path: Path
+) -> None:
     long = f"{'a' * 90}/{'b' * 90}/{NAME}"
     for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
-        data = packed(("README", b"x" * 2000), ("d/._" + NAME, b"\0"), (long, lines(ROW)), ("e/z", b""), kind=kind)
-        assert built(one_sweep, "marconi/lmsys", data, tmp_path)["hash_ids"] == [[0]]
+        data = packed(
+            ("README", b"x" * 2000),
+            ("d/._" + NAME, b"\0"),
+            (long, lines(ROW)),
+            ("sharegpt_sps=1_nums=100.jsonl", lines(ROW)),
+            ("lmsys_sps=9.5_nums=100.jsonl", lines(ROW)),
+            kind=kind,
+        )
+        result = build_tar(empty_archive, "marconi/lmsys", data, tmp_path)
+        rows = table(empty_archive, "marconi/lmsys")
+        assert rows["hash_ids"] == [[0], [0]] and rows["segment"] == [0, 1] and rows["sessions_per_second"] == [1, 9.5]
+        assert result.provenance["leftOut"] == {"traces.tar.gz": ["README", "._" + NAME]}
 
 
 def test_unpinned_files_are_refused_unless_accepted(archive: Archive, tmp_path: Path) -> None:
@@ -258,26 +266,28 @@ BAD: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_archive_is_refused_and_leaves_nothing(case: str, one_sweep: Archive, tmp_path: Path) -> None:
+def test_a_bad_archive_is_refused_and_leaves_nothing(case: str, empty_archive: Archive, tmp_path: Path) -> None:
     name = "marconi/lmsys" if case in ("arrivals-not-in-order", "negative-session") else "marconi/lmsys-tokens"
     with pytest.raises(Problem) as caught:
-        built(one_sweep, name, BAD[case], tmp_path)
+        built(empty_archive, name, BAD[case], tmp_path)
     assert caught.value.exit_code == 1
     assert_golden(f"marconi/{case}", str(caught.value), root=tmp_path)
-    assert [path for path in (one_sweep.root / "data").rglob("*") if path.is_file()] == []
+    assert [path for path in (empty_archive.root / "data").rglob("*") if path.is_file()] == []
 
 
-def test_too_many_members_are_refused(one_sweep: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_members_are_refused(empty_archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tar, "MAX_MEMBERS", 50)
     data = packed(*((f"{number}", b"") for number in range(51)))
     with pytest.raises(BadUpstream, match="too many members\n  expected  at most 50"):
-        built(one_sweep, "marconi/lmsys", data, tmp_path)
+        built(empty_archive, "marconi/lmsys", data, tmp_path)
 
 
-def test_a_too_large_archive_is_refused(one_sweep: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_too_large_archive_is_refused(
+    empty_archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tar, "MAX_BYTES", 1 << 20)
     with pytest.raises(BadUpstream, match=r"is too large\n  expected  at most 1,048,576 bytes unpacked"):
-        built(one_sweep, "marconi/lmsys", packed(*((f"{n}", bytes(400_000)) for n in range(3))), tmp_path)
+        built(empty_archive, "marconi/lmsys", packed(*((f"{n}", bytes(400_000)) for n in range(3))), tmp_path)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
@@ -310,7 +320,7 @@ import pyarrow
 from llm_trace_archive.convert import parquet
 from llm_trace_archive.convert.formats import jsonl
 from llm_trace_archive.core.archive import Archive
-from llm_trace_archive.lock.build import build
+from llm_trace_archive.lock.build import Built, build
 from llm_trace_archive.upstream.sources import Sources
 jsonl.BLOCK_BYTES //= 64
 parquet.GROUP_IDS //= 64
@@ -324,7 +334,7 @@ for mirror in ("small", "small", "large"):
 """
 
 
-def test_a_build_holds_blocks_and_row_groups_not_members(one_sweep: Archive, tmp_path: Path) -> None:
+def test_a_build_holds_blocks_and_row_groups_not_members(empty_archive: Archive, tmp_path: Path) -> None:
     """With small blocks and row groups, 3 MB more of a member take hardly more memory, including the proof."""
     ids = list(range(10_000, 12_000))
     before, _, after = json.dumps({**ROW, "input_tokens": ids, "num_input_tokens": len(ids)}).partition('0, "ts": 0.0')
@@ -336,7 +346,7 @@ def test_a_build_holds_blocks_and_row_groups_not_members(one_sweep: Archive, tmp
         path = tmp_path / name / "marconi" / "traces.tar.gz"
         path.parent.mkdir(parents=True)
         path.write_bytes(packed((NAME, content)))
-    run = [sys.executable, "-c", PEAKS, str(one_sweep.root), str(tmp_path)]
+    run = [sys.executable, "-c", PEAKS, str(empty_archive.root), str(tmp_path)]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     _, small, large = map(int, done.stdout.split())
     assert sizes[1] - sizes[0] > 2.8e6

@@ -20,7 +20,7 @@ def group_sizes(path: Path) -> list[int]:
 
 def test_a_row_group_has_at_most_524288_rows(tmp_path: Path) -> None:
     batch = pa.record_batch({"n": pa.array(range(1_200_000))})
-    with ParquetSink(tmp_path / "table", batch.schema) as sink:
+    with ParquetSink(tmp_path / "table", batch.schema, {}) as sink:
         sink.write(batch)
     assert group_sizes(tmp_path / "table") == [524_288, 524_288, 151_424]
 
@@ -28,7 +28,7 @@ def test_a_row_group_has_at_most_524288_rows(tmp_path: Path) -> None:
 def test_a_row_group_has_about_4_million_ids(tmp_path: Path) -> None:
     ids = pa.ListArray.from_arrays(pa.array(range(0, 6_000_001, 1000), pa.int32()), pa.nulls(6_000_000, pa.int64()))
     batch = pa.record_batch({"ids": ids})
-    with ParquetSink(tmp_path / "table", batch.schema) as sink:
+    with ParquetSink(tmp_path / "table", batch.schema, {}) as sink:
         sink.write(batch)
     assert group_sizes(tmp_path / "table") == [4195, 1805]
 
@@ -47,7 +47,7 @@ def test_bytes_do_not_depend_on_the_batches(tmp_path: Path, monkeypatch: pytest.
     digests = set()
     for sizes in ([rows], [1, 2, 3], [700, 1, 6000], [6710]):
         start, turn = 0, 0
-        with ParquetSink(tmp_path / "table", schema) as sink:
+        with ParquetSink(tmp_path / "table", schema, {}) as sink:
             while start < rows:
                 part = table.slice(start, sizes[turn % len(sizes)] if turn < 50 else rows).combine_chunks()
                 for batch in part.to_batches():

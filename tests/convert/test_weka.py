@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from llm_trace_archive.analysis.prefix import hit_ratios
 from llm_trace_archive.checks.figures import STATISTICS, session_hits
 from llm_trace_archive.convert import restore
 from llm_trace_archive.convert.parquet import read_parts
@@ -117,6 +119,10 @@ def test_files_are_restored_wherever_batches_end(tmp_path: Path, monkeypatch: py
 def test_rows_are_the_requests_in_document_order(weka: Weka) -> None:
     rows = weka.build().to_pylist()
     expected = [(session, *each) for session in weka.sessions() for each in requests_of(session)]
+    offsets, offset = {}, 0
+    for session in weka.sessions():
+        offsets[session["id"]] = offset
+        offset += 1 + max(id for _, request in requests_of(session) for id in request["hash_ids"])
     turns: dict[str, int] = {}
     for number, (row, (session, agent, request)) in enumerate(zip(rows, expected, strict=True)):
         turns[session["id"]] = turns.get(session["id"], 0) + 1
@@ -126,11 +132,13 @@ def test_rows_are_the_requests_in_document_order(weka: Weka) -> None:
             return None if seconds is None else round(seconds * 1_000_000)
 
         assert row == {
-            "trace": NAME, "workload": "requests", "request_id": number, "arrival_us": None, "failed": None,
+            "trace": NAME, "workload": "requests", "request_id": number, "segment": 0, "arrival_us": None,
+            "failed": None, "cached_tokens": None,
             "input_tokens": request["in"], "output_tokens": request["out"], "model": request["model"],
             "request_type": request["type"], "session_id": session["id"], "turn": turns[session["id"]],
             "latency_us": us(request.get("api_time")), "ttft_us": us(request.get("ttft")),
-            "hash_ids": request["hash_ids"], "since_start_us": us(start + request["t"]),
+            "hash_ids": [id + offsets[session["id"]] for id in request["hash_ids"]],
+            "hash_id_offset": offsets[session["id"]], "since_start_us": us(start + request["t"]),
             "think_us": us(request.get("think_time")), "stop": request["stop"] or None,
             "input_types": request["input_types"], "output_types": request["output_types"],
             "agent_id": agent and agent["agent_id"], "agent_type": agent and agent["subagent_type"],
@@ -145,6 +153,22 @@ def test_rows_are_the_requests_in_document_order(weka: Weka) -> None:
         }  # fmt: skip
     assert {row["agent_status"] for row in rows} == {None, "completed", "async_launched"}
     assert any(row["agent_id"] and row["agent_duration_us"] is None for row in rows)
+
+
+def test_ids_of_two_sessions_are_never_equal(weka: Weka) -> None:
+    """So the hit ratio of the table is that of its sessions, each with an empty cache."""
+    table = weka.build()
+    hits = blocks = 0
+    for session in weka.sessions():
+        lists = [request["hash_ids"] for _, request in requests_of(session)]
+        reuse = hit_ratios([pa.array(lists, pa.list_(pa.int64()))])
+        assert reuse
+        hits, blocks = hits + round(reuse.unlimited * reuse.blocks), blocks + reuse.blocks
+    whole = hit_ratios(table.column("hash_ids"))
+    assert whole and whole.blocks == blocks and whole.unlimited == hits / blocks
+    as_published = [request["hash_ids"] for s in weka.sessions() for _, request in requests_of(s)]
+    wrong = hit_ratios([pa.array(as_published, pa.list_(pa.int64()))])
+    assert wrong and wrong.unlimited > whole.unlimited
 
 
 def test_totals_that_are_not_sums_are_restored(weka: Weka) -> None:
@@ -217,7 +241,6 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
     "negative-tokens": lambda session: request(session).update({"in": -1}),
     "text-among-ids": lambda session: request(session).update(hash_ids=[1, "2"]),
     "id-beyond-64-bits": lambda session: request(session).update(hash_ids=[1, 2**64]),
-    "another-block-size": lambda session: session.update(block_size=128),
     "another-scope": lambda session: session.update(hash_id_scope="global"),
     "no-requests": lambda session: session.update(requests=[]),
     "agent-without-requests": lambda session: agent(session).update(requests=[]),
@@ -382,10 +405,21 @@ def test_real_files_are_restored(archive: Archive, real: Path, tmp_path: Path) -
     built = build_file(archive, workload, tmp_path / "built.parquet", sources)
     assert built.facts["sessions"] == 71
     assert built.bytes < built.upstream_bytes / 100
-    table = pq.read_table(tmp_path / "built.parquet", columns=["input_tokens", "hash_ids", "agent_id"])
+    table = pq.read_table(
+        tmp_path / "built.parquet", columns=["input_tokens", "hash_ids", "hash_id_offset", "agent_id"]
+    )
     blocks = pc.cast(pc.list_value_length(table.column("hash_ids")), pa.int64())
     assert blocks.equals(pc.divide(pc.cast(table.column("input_tokens"), pa.int64()), 64))
     assert table.column("agent_id").null_count < len(table)
+
+    reuse = hit_ratios(table.column("hash_ids"), [0.01])
+    ids, offsets = table.column("hash_ids").combine_chunks(), table.column("hash_id_offset").to_numpy()
+    repeated = np.repeat(offsets, pc.list_value_length(ids).to_numpy())
+    published = pa.ListArray.from_arrays(ids.offsets, pc.subtract(ids.flatten(), pa.array(repeated)))
+    wrong = hit_ratios([published], [0.01])
+    assert reuse and wrong
+    assert [round(each, 4) for each in (wrong.unlimited, wrong.by_share[0.01])] == [0.9974, 0.0007]
+    assert [round(each, 4) for each in (reuse.unlimited, reuse.by_share[0.01])] == [0.9599, 0.6676]
 
 
 def test_the_list_pins_the_published_files(archive: Archive, mirror: Path) -> None:

@@ -43,6 +43,7 @@ def test_only_mapped_and_identity_columns_have_a_source(archive: Archive) -> Non
         alike = [each for each in archive.recipe(workload.trace).workloads if each.table == workload.table]
         files = [file for each in alike for file in each.files]
         mapped = {name for file in files for rule in file.rules for name in (rule.column, rule.rest) if name}
+        mapped |= {rule.offset for file in files for rule in file.rules if rule.offset}
         mapped |= {name for file in files for name in file.named}
         identity = {"trace", "workload", *(["request_id"] if workload.is_requests else [])}
         identity |= {column.name for column in kind.columns if column.is_row}

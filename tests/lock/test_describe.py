@@ -50,7 +50,8 @@ def test_the_lock_is_a_valid_data_package(archive: Archive) -> None:
 
 def test_every_resource_has_what_a_reader_needs(archive: Archive) -> None:
     for each in archive.lock["resources"]:
-        assert each["path"] == f"data/{each['trace']}/{each['workload']}.parquet"
+        kind = "" if "failures" in each["facts"] else "/[a-z]+"  # data/*/*.parquet are requests
+        assert re.fullmatch(f"data/{each['trace']}{kind}/{each['workload']}.parquet", each["path"])
         assert re.fullmatch("sha256:[0-9a-f]{64}", each["hash"]) and each["bytes"] > 0 and each["facts"]["rows"] > 0
         assert (ROOT / each["schema"]).is_file()
         assert each["licenses"][0]["name"] and each["licenses"][0]["path"].startswith("https://")

@@ -64,7 +64,8 @@ def test_expectations_hold(table: Path, expect: dict[str, object], found: list[o
     ("expect", "found"),
     [
         ({"rows": 6}, [5]),
-        ({"arrivals": "non-decreasing"}, ["decreasing at row 4"]),
+        ({"arrivals": "strictly increasing"}, ["non-decreasing"]),
+        ({"segments": 3}, [2]),
         ({"arrivals": "strictly increasing", "segments": 2}, ["non-decreasing", 2]),
         ({"values": {"model": {"a": 2}}}, [2, 2]),
         ({"values": {"model": {"a": 2, "b": 2, "c": 1}}}, [2, 2, 0]),

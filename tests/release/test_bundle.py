@@ -191,6 +191,7 @@ def test_croissant_reads_nulls_lists_and_numbers_of_every_type(tmp_path: Path) -
     values = {
         "bool": [True, None, False],
         "int8": [-1, None, 127],
+        "int16": [-(2**15), None, 2**15 - 1],
         "int32": [0, None, 2**31 - 1],
         "int64": [2**53, None, -(2**53)],
         "float64": [0.1, None, -1e300],

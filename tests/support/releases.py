@@ -56,7 +56,6 @@ source = "https://example.org/blocks/licence"
 [properties]
 arrivals = "measured"
 block_tokens = 512
-block_scope = "trace"
 [columns]
 arrival_us = { from = "timestamp", in = "ms" }
 input_tokens = { from = "input_length" }

@@ -7,8 +7,8 @@ hits of every capacity at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from typing import Any, TypeAlias
@@ -27,29 +27,54 @@ _SCRAMBLE = 0x2545F4914F6CDD1D  # odd, to lose no bit; below 2**63, because numb
 _FIRST_SLOTS = 2**16
 
 
+LEADING, FOLDED = "leading", "folded"
+
+
 @dataclass(frozen=True)
 class PrefixReuse:
-    """The hit ratios of a trace, from 0 to 1; all are 0 for a trace without blocks."""
+    """The hit ratios of a trace, from 0 to 1."""
 
+    definition: str
+    """LEADING or FOLDED: what a block is, see `hit_ratios`."""
     blocks: int
     """Blocks of all requests, counting every occurrence."""
     distinct: int
-    """Distinct blocks among them."""
+    """Distinct blocks among them, counted anew in each segment."""
     unlimited: float
     """Hit ratio of a cache that never evicts."""
-    lru: dict[float, float]
-    """Hit ratios of LRU caches, by their capacity as a share of the distinct blocks."""
+    by_share: Mapping[float, float] = field(default_factory=dict)
+    """Hit ratios of LRU caches, by their capacity as a share of the distinct blocks of each segment."""
+    by_blocks: Mapping[int, float] = field(default_factory=dict)
+    """Hit ratios of LRU caches, by their capacity in blocks."""
+    by_bytes: Mapping[int, float] = field(default_factory=dict)
+    """Hit ratios of LRU caches, by their capacity in bytes."""
+    segments: Mapping[int, PrefixReuse] = field(default_factory=dict)
+    """The same of each segment, if there are several."""
 
 
 def hit_ratios(
-    hash_ids: pa.ChunkedArray | Iterable[pa.ListArray | pa.LargeListArray], shares: Sequence[float] = ()
-) -> PrefixReuse:
-    """Return the prefix-cache hit ratios of a trace, for an unlimited cache and for LRU caches.
+    hash_ids: pa.ChunkedArray | Iterable[pa.ListArray | pa.LargeListArray],
+    shares: Sequence[float] = (),
+    *,
+    blocks: Sequence[int] = (),
+    bytes: Sequence[int] = (),
+    block_bytes: int | None = None,
+    segments: pa.ChunkedArray | Iterable[pa.Array] | None = None,
+    definition: str = LEADING,
+) -> PrefixReuse | None:
+    """Return the prefix-cache hit ratios of a trace, for an unlimited cache and for LRU caches; None without ids.
 
-    hash_ids  one list<int64> or large_list<int64> per request, in the order of arrival: the ids of its prefix blocks
-              from front to back, any 64-bit numbers. A null list is a request without blocks. The chunks of an
-              iterable are read once, and none is kept.
-    shares    LRU capacities, as shares (0 to 1) of the trace's distinct blocks
+    hash_ids     one list<int64> or large_list<int64> per request, in the order of arrival: the ids of its prefix blocks
+                 from front to back, any 64-bit numbers. A null list is a request without blocks. The chunks of an
+                 iterable are read once, and none is kept.
+    shares       LRU capacities, as shares (0 to 1) of the distinct blocks
+    blocks       LRU capacities in blocks
+    bytes        LRU capacities in bytes, of which a block takes `block_bytes`
+    segments     the segment of each request, chunked like hash_ids: each segment starts with an empty cache, and the
+                 ratios are over all of them
+    definition   LEADING: a block is its id, and a request hits its leading blocks that are in the cache. FOLDED: a
+                 block is its id together with all ids before it, so that one id after two predecessors is two blocks,
+                 which compete for room. They differ where the upstream's ids are of a block alone (Qwen-Bailian).
 
     A request hits its leading blocks, up to the first that is not in the cache before the request. Then its blocks are
     touched or inserted from front to back, and a full cache evicts the least recently used. A ratio is hit blocks /
@@ -58,23 +83,113 @@ def hit_ratios(
     because a smaller LRU cache is always a subset of a larger one: Mattson et al., "Evaluation techniques for storage
     hierarchies", IBM Systems Journal 9(2), 1970.
 
-    Raises ValueError for a share outside 0 to 1 or a null inside a list, TypeError for other types, OverflowError for
-    more than 2**31 - 1 distinct blocks.
+    Raises ValueError for a share outside 0 to 1, a negative capacity, bytes without block_bytes, an unknown definition
+    or a null inside a list, TypeError for other types, OverflowError for more than 2**31 - 1 distinct blocks.
     """
     for share in shares:
         if not 0 <= share <= 1:
             raise ValueError(f"a capacity must be a share of the distinct blocks, from 0 to 1, not {share}")
+    if min((*blocks, *bytes), default=0) < 0:
+        raise ValueError(f"a capacity must be at least 0, not {min((*blocks, *bytes))}")
+    if bytes and not block_bytes:
+        raise ValueError("capacities in bytes need block_bytes, the bytes of one block")
+    if definition not in (LEADING, FOLDED):
+        raise ValueError(f"a definition must be {LEADING!r} or {FOLDED!r}, not {definition!r}")
 
-    trace, distinct = _numbered(hash_ids.iterchunks() if isinstance(hash_ids, pa.ChunkedArray) else hash_ids)
-    capacity = {share: math.floor(Fraction(str(share)) * distinct) for share in shares}
-    capacities = sorted({size for size in capacity.values() if size > 0})
-    *limited, unlimited = _hits(trace, distinct, capacities)
-    hits = {0: 0, **dict(zip(capacities, limited, strict=True))}
+    runs: dict[int, _Run] = {}
+    has_ids = False
+    for segment, chunk in _by_segment(hash_ids, segments):
+        ids, lengths = _ids_and_lengths(chunk)
+        has_ids = has_ids or chunk.null_count < len(chunk)
+        runs.setdefault(segment, _Run(definition)).add(ids, lengths)
+    if not has_ids:
+        return None
+    sizes = [size // (block_bytes or 1) for size in bytes]
+    found = {segment: run.replay(shares, blocks, sizes) for segment, run in runs.items()}
+    parts = {segment: _reuse(definition, [hits], shares, blocks, bytes) for segment, hits in found.items()}
+    total = _reuse(definition, list(found.values()), shares, blocks, bytes)
+    return replace(total, segments=parts) if len(parts) > 1 else total
 
-    blocks = sum(len(numbers) for numbers, _ in trace)
-    per_block = max(blocks, 1)
+
+def _by_segment(
+    hash_ids: pa.ChunkedArray | Iterable[Any], segments: pa.ChunkedArray | Iterable[pa.Array] | None
+) -> Iterator[tuple[int, Any]]:
+    """Yield the chunks of each segment in order."""
+    chunks = hash_ids.iterchunks() if isinstance(hash_ids, pa.ChunkedArray) else hash_ids
+    if segments is None:
+        yield from ((0, chunk) for chunk in chunks)
+        return
+    if isinstance(hash_ids, pa.ChunkedArray) and isinstance(segments, pa.ChunkedArray):
+        both = pa.table({"ids": hash_ids, "segments": segments}).to_batches()
+        pairs: Iterable[tuple[Any, Any]] = ((batch.column("ids"), batch.column("segments")) for batch in both)
+    else:
+        pairs = zip(chunks, segments, strict=True)
+    for chunk, segment in pairs:
+        numbers = segment.to_numpy(zero_copy_only=False)
+        for number in np.unique(numbers):
+            yield int(number), chunk if (numbers == number).all() else chunk.filter(pa.array(numbers == number))
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """Blocks, distinct blocks, and the hits of an unlimited cache and of each capacity, in the order given."""
+
+    blocks: int
+    distinct: int
+    unlimited: int
+    by_share: list[int]
+    by_blocks: list[int]
+    by_bytes: list[int]
+
+
+class _Run:
+    """The requests of one segment, their blocks numbered (int32) from 0 by first appearance."""
+
+    def __init__(self, definition: str) -> None:
+        self._trace: list[tuple[_Array, _Array]] = []
+        self._number = Numbering()
+        self._fold = Folding() if definition == FOLDED else None
+
+    def add(self, ids: _Array, lengths: _Array) -> None:
+        numbers = self._number(ids)
+        self._trace.append((self._fold(numbers, lengths) if self._fold else numbers, lengths))
+
+    def replay(self, shares: Sequence[float], blocks: Sequence[int], sizes: Sequence[int]) -> _Hits:
+        """Replay the requests on caches of these capacities; `sizes` are those in bytes, as blocks."""
+        distinct = self._fold.distinct if self._fold else self._number.distinct
+        of_share = [math.floor(Fraction(str(share)) * distinct) for share in shares]
+        # A cache that holds every block is one without a limit.
+        capacities = sorted({size for size in (*of_share, *blocks, *sizes) if 0 < size < distinct})
+        *limited, unlimited = _hits(self._trace, distinct, capacities)
+        hits = {0: 0, **dict(zip(capacities, limited, strict=True))}
+
+        def of(wanted: Sequence[int]) -> list[int]:
+            return [hits.get(size, unlimited) for size in wanted]
+
+        count = sum(len(numbers) for numbers, _ in self._trace)
+        return _Hits(count, distinct, unlimited, of(of_share), of(blocks), of(sizes))
+
+
+def _reuse(
+    definition: str,
+    hits: list[_Hits],
+    shares: Sequence[float],
+    blocks: Sequence[int],
+    bytes: Sequence[int],
+) -> PrefixReuse:
+    count = sum(each.blocks for each in hits)
+
+    def ratios(keys: Sequence[Any], counts: list[list[int]]) -> dict[Any, float]:
+        return {key: sum(column) / max(count, 1) for key, column in zip(keys, zip(*counts, strict=True), strict=True)}
+
     return PrefixReuse(
-        blocks, distinct, unlimited / per_block, {share: hits[size] / per_block for share, size in capacity.items()}
+        definition,
+        count,
+        sum(each.distinct for each in hits),
+        sum(each.unlimited for each in hits) / max(count, 1),
+        ratios(shares, [each.by_share for each in hits]),
+        ratios(blocks, [each.by_blocks for each in hits]),
+        ratios(bytes, [each.by_bytes for each in hits]),
     )
 
 
@@ -87,7 +202,7 @@ class Numbering:
 
     def __call__(self, ids: _Array) -> _Array:
         """Return the numbers (int32) of ids (int64). Raises OverflowError for more than 2**31 - 1 distinct ones."""
-        number, _ = _compiled()
+        number, *_ = _compiled()
         numbers = np.empty(len(ids), np.int32)
         done = 0
         while True:
@@ -102,17 +217,38 @@ class Numbering:
             del known
 
 
-def _numbered(chunks: Iterable[Any]) -> tuple[list[tuple[_Array, _Array]], int]:
-    """Return the blocks and the request lengths of each chunk, and the number of distinct blocks.
+class Folding:
+    """Numbers the prefixes of requests from 0 by first appearance: equal numbers mean equal ids up to that block."""
 
-    The blocks (int32) are numbered from 0 by first appearance; the lengths (int64) are in blocks.
-    """
-    number = Numbering()
-    trace = []
-    for chunk in chunks:
-        ids, lengths = _ids_and_lengths(chunk)
-        trace.append((number(ids), lengths))
-    return trace, number.distinct
+    def __init__(self) -> None:
+        self.distinct = 0
+        self._keys, self._slots = _table(_FIRST_SLOTS)
+
+    def __call__(self, blocks: _Array, lengths: _Array) -> _Array:
+        """Return the numbers (int32) of blocks (int32, at least 0) of requests of these lengths.
+
+        Raises OverflowError for more than 2**31 - 1 distinct prefixes.
+        """
+        *_, fold = _compiled()
+        numbers = np.empty(len(blocks), np.int32)
+        request = start = 0
+        while request < len(lengths):
+            request, start, self.distinct = fold(
+                blocks, lengths, numbers, request, start, self._keys, self._slots, self.distinct
+            )
+            if request < len(lengths):
+                if self.distinct + int(lengths[request]) > _MOST_DISTINCT:
+                    raise OverflowError(f"more than {_MOST_DISTINCT} distinct prefixes")
+                self._grow(int(lengths[request]))
+        return numbers
+
+    def _grow(self, room: int) -> None:
+        number, *_ = _compiled()
+        size = 2 * len(self._slots)
+        while size // 4 * 3 < self.distinct + room:
+            size *= 2
+        known, (self._keys, self._slots) = self._keys, _table(size)
+        number(known[: self.distinct], np.empty(self.distinct, np.int32), 0, self._keys, self._slots, 0)
 
 
 def _table(size: int) -> tuple[_Array, _Array]:
@@ -133,7 +269,7 @@ def _ids_and_lengths(chunk: Any) -> tuple[_Array, _Array]:
 
 def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[int]) -> list[int]:
     """Return the hit blocks for each capacity (in blocks, above 0, ascending) and, last, without a limit."""
-    _, replay = _compiled()
+    _, replay, _ = _compiled()
     unseen = len(capacities) + 1
     zones = np.full(distinct, unseen, np.min_scalar_type(unseen))
     # A ring through `distinct`, which is not a block; both links of a block share a cache line.
@@ -148,10 +284,10 @@ def _hits(trace: list[tuple[_Array, _Array]], distinct: int, capacities: list[in
 
 
 @cache
-def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _compiled() -> tuple[Callable[..., Any], ...]:
     numba = require("numba", "build", "computing hit ratios")
     # Not cached on disk: the package folder may be read-only, and compiling takes a second.
-    return numba.njit(nogil=True)(_number), numba.njit(nogil=True)(_replay)
+    return tuple(numba.njit(nogil=True)(each) for each in (_number, _replay, _fold))
 
 
 def _number(ids: _Array, blocks: _Array, start: int, keys: _Array, slots: _Array, distinct: int) -> tuple[int, int]:
@@ -174,6 +310,40 @@ def _number(ids: _Array, blocks: _Array, start: int, keys: _Array, slots: _Array
             slots[slot] = distinct
         blocks[at] = slots[slot] - 1
     return len(ids), distinct
+
+
+def _fold(
+    blocks: _Array,
+    lengths: _Array,
+    numbers: _Array,
+    request: int,
+    start: int,
+    keys: _Array,
+    slots: _Array,
+    distinct: int,
+) -> tuple[int, int, int]:
+    """Set numbers[start:] to the numbers of the prefixes that end at blocks[start:], from that request on.
+
+    Returns the request for which `keys` may not have room and its start, and the number of distinct prefixes by then.
+    """
+    mask = len(slots) - 1
+    while request < len(lengths) and distinct + lengths[request] <= len(keys):
+        parent = np.int64(-1)
+        for at in range(start, start + lengths[request]):
+            key = (parent + 1) << 32 | np.int64(blocks[at])
+            scrambled = (key ^ (key >> 32)) * _SCRAMBLE
+            slot = (scrambled ^ (scrambled >> 32)) & mask
+            while slots[slot] and keys[slots[slot] - 1] != key:
+                slot = (slot + 1) & mask
+            if not slots[slot]:
+                keys[distinct] = key
+                distinct += 1
+                slots[slot] = distinct
+            parent = np.int64(slots[slot] - 1)
+            numbers[at] = parent
+        start += lengths[request]
+        request += 1
+    return request, start, distinct
 
 
 def _replay(

@@ -33,9 +33,7 @@ def _expectations(
     if "rows" in expect:
         yield figure("rows", expect["rows"], table.rows)
     if "arrivals" in expect:
-        yield figure(
-            "order of arrivals", expect["arrivals"], _order(table, expect["arrivals"], expect.get("segments", 0))
-        )
+        yield figure("order of arrivals", expect["arrivals"], _order(table, expect["arrivals"]))
     if "relations" in expect:
         yield from check_relations(expect["relations"], table, properties, source)
     if "segments" in expect:
@@ -50,6 +48,9 @@ def _expectations(
         found = pc.min_max(table.flat(name)).as_py()
         yield figure(f"smallest {name}", low, found["min"], name)
         yield figure(f"largest {name}", high, found["max"], name)
+    for end, word in (("min", "smallest"), ("max", "largest")):
+        for name, value in expect.get(end, {}).items():
+            yield figure(f"{word} {name}", value, pc.min_max(table.flat(name)).as_py()[end], name)
     for name, values in expect.get("values", {}).items():
         counted = {str(each["values"]): each["counts"] for each in table.flat(name).value_counts().to_pylist()}
         for value in sorted({*values, *counted}):
@@ -61,15 +62,14 @@ def _count(table: Table, name: str) -> int:
     return int(pc.sum(values).as_py() or 0) if pa.types.is_boolean(values.type) else len(values)
 
 
-def _order(table: Table, expected: str, segments: int) -> str:
+def _order(table: Table, expected: str) -> str:
     """Return the strictest order that holds, or the row of the first inversion; between segments there is none."""
     arrivals = table.column("arrival_us").combine_chunks()
     if len(arrivals) < 2:
         return expected
     steps = pc.subtract(arrivals[1:], arrivals[:-1])
-    if segments > 1:
-        segment = table.column("segment").combine_chunks()
-        steps = pc.if_else(pc.equal(segment[1:], segment[:-1]), steps, None)
+    segment = table.column("segment").combine_chunks()
+    steps = pc.if_else(pc.equal(segment[1:], segment[:-1]), steps, None)
     inversion = pc.index(pc.fill_null(pc.less(steps, 0), False), True).as_py()
     if inversion >= 0:
         return f"decreasing at row {inversion + 1:,}"
@@ -83,6 +83,8 @@ def _published(each: Mapping[str, Any], table: Table) -> Iterator[Result]:
         name += " from {:,} to {:,} s".format(*each["window_s"])
     if "share" in each:
         name += f" at {each['share']:.0%} of the blocks"
+    if "blocks" in each:
+        name += f" at {each['blocks']:,} blocks"
     if "by" not in each:
         try:
             found = STATISTICS[figure](table, column, each)
@@ -180,11 +182,16 @@ def _span_s(table: Table) -> float:
     return (int(ends["max"]) - int(ends["min"])) / 1e6
 
 
-def _hit_ratio(table: Table, share: float | None) -> float:
+def _hit_ratio(table: Table, each: Mapping[str, Any]) -> float | str:
+    """The hit ratio by leading runs of ids, each segment with a cache of its own."""
     from ..analysis.prefix import hit_ratios
 
-    reuse = hit_ratios(table.column("hash_ids"), [] if share is None else [share])
-    return reuse.unlimited if share is None else reuse.lru[share]
+    shares, blocks = ([each[key]] if key in each else [] for key in ("share", "blocks"))
+    segments = table.column("segment") if "segment" in table.names else None
+    reuse = hit_ratios(table.column("hash_ids"), shares, blocks=blocks, segments=segments)
+    if reuse is None:
+        return NOTHING
+    return next(iter((*reuse.by_share.values(), *reuse.by_blocks.values())), reuse.unlimited)
 
 
 STATISTICS: dict[str, Callable[[Table, str, Mapping[str, Any]], Value]] = {
@@ -215,6 +222,6 @@ STATISTICS: dict[str, Callable[[Table, str, Mapping[str, Any]], Value]] = {
     ),
     "session_hit_min": lambda table, _column, _each: pc.min(session_hits(table)).as_py(),
     "session_hit_max": lambda table, _column, _each: pc.max(session_hits(table)).as_py(),
-    "prefix_hit_ratio": lambda table, _column, _each: _hit_ratio(table, None),
-    "lru_hit_ratio": lambda table, _column, each: _hit_ratio(table, each["share"]),
+    "prefix_hit_ratio": lambda table, _column, each: _hit_ratio(table, each),
+    "lru_hit_ratio": lambda table, _column, each: _hit_ratio(table, each),
 }

@@ -41,9 +41,6 @@ def _resources(archive: Archive) -> Iterator[Result]:
     seen = set()
     for each in archive.locked.values():
         path = PurePosixPath(each["path"])
-        place = f"data/{each['trace']}/{each['workload']}.parquet"
-        yield _result(f"path of {each['name']}", place, "twice" if str(path) in seen else str(path), LOCK)
-        seen.add(str(path))
         inside = (archive.root / path).parent.resolve().is_relative_to(archive.root.resolve())
         yield _result(
             f"folder of {each['name']}", "inside the archive", "inside the archive" if inside else "outside", LOCK
@@ -53,6 +50,8 @@ def _resources(archive: Archive) -> Iterator[Result]:
         except BadUse as problem:
             yield _result(f"recipe of {each['name']}", "in recipes/", problem.message, LOCK)
             continue
+        yield _result(f"path of {each['name']}", workload.path, "twice" if str(path) in seen else str(path), LOCK)
+        seen.add(str(path))
         digest = each["provenance"]["recipeDigest"]
         yield _result(f"recipe of {each['name']}", workload.digest, digest, f"recipes/{workload.trace}.toml")
         licence = archive.recipe(workload.trace).licence["spdx"]

@@ -26,7 +26,7 @@ def list_(context: typer.Context, names: Names = None) -> None:
             str(each.workload) + (" (synthetic)" if each.recipe.synthetic else ""),
             f"{each.rows:,}" if each.rows else "?",
             each.period or "?",
-            ", ".join(each.capabilities),
+            ", ".join(each.capabilities) + (" (same requests)" if each.workload.same_requests_as else ""),
             each.recipe.licence["spdx"],
             each.state,
         )

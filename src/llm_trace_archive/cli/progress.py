@@ -50,6 +50,8 @@ class Progress:
         if isinstance(result, Built):
             mb = f"{result.upstream_bytes / 1e6:.2f} MB upstream, {result.bytes / 1e6:.2f} MB here"
             line = f"{after}  {workload!s:<26} {result.facts['rows']:>12,} rows  {mb}"
+            left_out = result.provenance.get("leftOut", {})
+            line += "".join(f"\n          left out of {name}: {', '.join(each)}" for name, each in left_out.items())
         else:
             line = f"{after}  {workload!s:<26} not built: {result.message}"
         with self._lock:

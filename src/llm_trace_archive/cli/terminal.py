@@ -47,6 +47,7 @@ def print_info(entries: Sequence[Entry]) -> None:
             "period": each.period
             or ("unknown until it is built" if not each.facts else "none: the upstream has no arrivals"),
             "capabilities": ", ".join(each.capabilities),
+            "same requests": ", ".join(workload.same_requests_as) and f"as {', '.join(workload.same_requests_as)}",
             "redistributed": "" if workload.redistribute else "no, for local use only",
             **{key.replace("_", " "): _plain(value) for key, value in workload.properties.items()},
             "failures": _plain(each.facts.get("facts", {}).get("failures")),

@@ -27,6 +27,11 @@ class Canonicaliser:
         self.schema = arrow_schema(table_schema)
         self.rows = 0
         self._previous: dict[str, Transform] = {}
+        self._defaults: dict[str, Any] = {"trace": workload.trace, "workload": workload.name}
+        if workload.is_requests:
+            self._defaults["segment"] = 0
+            if any(rule.column == "hash_ids" for file in workload.files for rule in file.rules):
+                self._defaults["block_tokens"] = workload.properties.get("block_tokens")
         self._types = {each.name: each.type for each in self.schema}
         self._row_column = next(name for name in self.schema.names if name not in ("trace", "workload"))
 
@@ -44,7 +49,7 @@ class Canonicaliser:
             if batch.num_rows:
                 yield self._convert_batch(source, transforms, batch, self.rows - start)
                 self.rows += batch.num_rows
-        self._previous = {transform.rule.column: transform for transform in transforms if transform.rule.derive}
+        self._previous = {each.rule.column: each for each in transforms if each.rule.derive or each.rule.offset}
         for transform in transforms:
             if transform.spelling and transform.rule.source:
                 source.layout.spelling[transform.rule.source] = transform.spelling
@@ -63,10 +68,10 @@ class Canonicaliser:
             except BadValue as bad:
                 raise self._error(source, offset + bad.index, transform.rule.column, bad.expected, bad.got) from None
         constants = {rule.column: rule.value for rule in source.file.rules if rule.source is None}
-        constants |= {"trace": self.workload.trace, "workload": self.workload.name}
+        constants = self._defaults | constants
         rows = batch.num_rows
         for name, kind in self._types.items():
-            if name in constants:
+            if name in constants and name not in columns:
                 zeros = pa.nulls(rows, pa.int32()).fill_null(0)
                 constant = pa.array([constants[name]])
                 if pa.types.is_dictionary(kind):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from .formats.layout import Layout
 # Row groups stay under 64 MiB in memory, for the Hub's viewer (its limit is 286 MiB).
 GROUP_ROWS = 1 << 19
 GROUP_IDS = 1 << 22
-METADATA_KEY = b"llm-trace-archive"
+METADATA_KEY = "llm-trace-archive"
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,16 @@ class ParquetSink:
 
     Use as a context manager: the file is complete after the block, and incomplete if the block raised.
 
-    parts     the upstream files of the rows, in order, for the metadata
-    metadata  what else it holds
+    schema  each column's unit is in the metadata of its field
+    facts   what the file says of itself, as key-value metadata that any reader shows
+    parts   the upstream files of the rows, in order, for the metadata
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, facts: Mapping[str, str]) -> None:
         self.path = path
         self.schema = schema
+        self.facts = facts
         self.parts: list[Part] = []
-        self.metadata: dict[str, Any] = {}
         self._lists = [field.name for field in schema if pa.types.is_list(field.type)]
         self._texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
         self._held: list[pa.RecordBatch] = []
@@ -57,7 +59,8 @@ class ParquetSink:
         self._ids = 0
 
     def __enter__(self) -> ParquetSink:
-        deltas = [field.name for field in self.schema if field.type == pa.int64()]
+        # Numbers that grow or hardly repeat; others, such as token counts, repeat within a group.
+        deltas = [field.name for field in self.schema if field.type == pa.int64() and _unit(field) != "token"]
         numbers = [name for name in self._lists if pa.types.is_integer(self.schema.field(name).type.value_type)]
         deltas += [f"{name}.list.element" for name in numbers]
         dictionaries = [
@@ -123,9 +126,11 @@ class ParquetSink:
     def _finish(self) -> None:
         if self._rows:
             self._flush(self._rows)
-        metadata = self.metadata | {"files": _describe(self.parts)}
-        text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
-        self._writer.add_key_value_metadata({METADATA_KEY: text.encode()})
+        files = json.dumps({"files": _describe(self.parts)}, sort_keys=True, ensure_ascii=False)
+        units = {field.name: unit for field in self.schema if (unit := _unit(field))}
+        self._writer.add_key_value_metadata(
+            {**self.facts, "units": json.dumps(units, sort_keys=True), METADATA_KEY: files}
+        )
         self._writer.close()
         self._file.close()
 
@@ -133,7 +138,7 @@ class ParquetSink:
 def read_parts(table: Table) -> list[Part]:
     """Return the upstream files that a table was built from. Raises Problem if it is not one of ours."""
     try:
-        metadata = json.loads((table.file.metadata.metadata or {}).get(METADATA_KEY, b"{}"))
+        metadata = json.loads((table.file.metadata.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         parts: list[Part] = []
         for each in metadata.get("files", ()):
             layout = Layout(**each["layout"]) if "layout" in each else parts[-1].layout
@@ -145,6 +150,11 @@ def read_parts(table: Table) -> list[Part]:
         reason = str(error)[:200]
     again = f"llm-traces build {table.path.parent.name}/{table.path.stem}"
     raise Problem(table.path.name, "is not a Parquet file of this archive", reason=reason, next=again)
+
+
+def _unit(field: pa.Field) -> str:
+    unit: bytes = (field.metadata or {}).get(b"unit", b"")
+    return unit.decode()
 
 
 def _describe(parts: list[Part]) -> list[dict[str, Any]]:

@@ -24,17 +24,19 @@ class FileRows:
     batches: Iterator[pa.RecordBatch]
 
 
-def read_files(workload: Workload, originals: Mapping[str, Path]) -> Iterator[FileRows]:
+def read_files(workload: Workload, originals: Mapping[str, Path], left_out: dict[str, list[str]]) -> Iterator[FileRows]:
     """Yield every file of rows in order, each archive in one pass; read its batches before asking for the next file.
 
-    originals maps a file's name to its verified bytes. Raises BadUpstream, also for an archive without a member that
+    originals maps a file's name to its verified bytes. Members of archives that the recipe does not name are added to
+    `left_out`, by archive. Raises BadUpstream, also for an archive without a member that
     the recipe names.
     """
     helpers = {file.role: originals[file.name] for file in workload.files if file.role}
     for file in workload.tables:
         path = originals[file.name]
         if file.members:
-            yield from _read_members(workload, file, path)
+            others = left_out[file.name] = []
+            yield from _read_members(workload, file, path, others)
         else:
             layout = FORMATS[workload.format].read_layout(workload, file, path)
             yield FileRows(file, layout, _read_file(workload, file, path, layout, helpers))
@@ -47,8 +49,8 @@ def _read_file(
         yield from FORMATS[workload.format].read_batches(OpenFile(workload, file, path, layout, stream, helpers))
 
 
-def _read_members(workload: Workload, file: UpstreamFile, path: Path) -> Iterator[FileRows]:
-    found, others = False, []
+def _read_members(workload: Workload, file: UpstreamFile, path: Path, others: list[str]) -> Iterator[FileRows]:
+    found = False
     for stream in tar.members(workload, file, path):
         member = file.member(stream.name)
         if member is None:

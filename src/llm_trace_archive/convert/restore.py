@@ -17,6 +17,7 @@ from ..core.recipe import UpstreamFile, Workload
 from ..core.table import UNREADABLE, Table
 from .formats.layout import FieldTexts
 from .formats.registry import FORMATS
+from .formats.text import replace_lines
 from .parquet import Part, read_parts
 from .transforms.select import make_transforms
 
@@ -66,7 +67,7 @@ def restore_files(workload: Workload, table: Table) -> Iterator[tuple[RestoredFi
             )
         texts = _field_texts(workload, file, part, rows)
         restored = RestoredFile(file, part.layout.compression, part.layout.content or file.sha256)
-        yield restored, FORMATS[part.layout.format].write(part.layout, texts)
+        yield restored, replace_lines(FORMATS[part.layout.format].write(part.layout, texts), part.layout.odd_lines)
 
 
 FILTERS: dict[str, Callable[[pa.RecordBatch], pa.RecordBatch]] = {
@@ -84,6 +85,9 @@ def restore_derived(workload: Workload, table: Table, name: str) -> tuple[Restor
         names = ", ".join(each.name for each in workload.derived) or "none"
         raise BadUse(f"{workload}", f"has no derived file {name}", there_are=names)
     part = read_parts(table)[0]
+    if part.layout.odd_lines:
+        reason = f"{len(part.layout.odd_lines)} lines of {part.name} are kept as they are, and have no place in it"
+        raise BadUse(f"{workload}", f"can't give {name}", reason=reason)
     texts = _field_texts(workload, workload.files[0], part, _Rows(table), FILTERS[derived.filter])
 
     file = UpstreamFile(workload.trace, derived.name, derived.url, derived.sha256, derived.bytes)

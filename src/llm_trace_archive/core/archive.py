@@ -45,9 +45,8 @@ class Archive:
     def recipes(self) -> dict[str, Recipe]:
         """Every recipe by the name of its trace, in alphabetical order. Raises BadUse."""
         schema = _read_json(self.root, "schemas/recipe.schema.json")
-        columns = [field["name"] for field in self.canonical["fields"]]
         files = sorted((self.root / "recipes").glob("*.toml"), key=lambda file: file.stem)
-        return {file.stem: recipe_file.read(file, schema, columns) for file in files}
+        return {file.stem: recipe_file.read(file, schema, self.canonical) for file in files}
 
     @cached_property
     def canonical(self) -> dict[str, Any]:
@@ -69,7 +68,9 @@ class Archive:
         """
         wanted: set[str] = set()
         for name in names:
-            trace, _, workload = name.strip("/").removeprefix("data/").removesuffix(".parquet").partition("/")
+            # Also a path: data/<trace>/<workload>.parquet, data/<trace>/<kind>/<workload>.parquet, data/<trace>/
+            trace, *folders = name.strip("/").removeprefix("data/").removesuffix(".parquet").split("/")
+            workload = folders[-1] if folders else ""
             found = self.recipe(trace)
             wanted |= {str(found.workload(workload))} if workload else {str(each) for each in found.workloads}
         every = [workload for each in self.recipes.values() for workload in each.workloads]

@@ -65,14 +65,16 @@ def _state(archive: Archive, workload: Workload, facts: Mapping[str, Any]) -> st
 
 
 def _period(workload: Workload, stats: Mapping[str, Any]) -> str | None:
-    first, last = stats.get("first_us"), stats.get("last_us")
-    if first is None or last is None:
+    """Return from when to when, or, of a clock without a date or reset between segments, how long in all."""
+    spans = [(each["first_us"], each["last_us"]) for each in stats.get("segments", ()) if each["last_us"] is not None]
+    if not spans:
         return None
     epoch = workload.properties.get("epoch")
-    if not epoch:
-        return _duration(last - first)
+    if len(spans) > 1 or not epoch:
+        length = _duration(sum(last - first for first, last in spans))
+        return length if len(spans) == 1 else f"{length} in {len(spans)} segments"
     start = datetime.fromisoformat(epoch)
-    ends = [(start + timedelta(microseconds=us)).strftime("%Y-%m-%d %H:%M") for us in (first, last)]
+    ends = [(start + timedelta(microseconds=us)).strftime("%Y-%m-%d %H:%M") for us in spans[0]]
     return f"{ends[0]} to {ends[1]}"
 
 

@@ -25,6 +25,7 @@ class Rule:
     unit      "s", "ms" or "us": the upstream's unit of a column that holds microseconds
     datetime  the upstream's format of a date and time, such as "YYYY-MM-DD hh:mm:ss[.ffffff]+00:00"
     rest      the own column that takes the digits of `datetime` beyond the microsecond
+    offset    the own column that takes what is added to the ids of a file, so that no two files share an id
     prefix    a constant text that the upstream puts before every value
     empty     "null": an empty text means no value
     derive    the named transform that computes the column; such a column is not needed to restore the upstream
@@ -38,6 +39,7 @@ class Rule:
     unit: str | None = None
     datetime: str | None = None
     rest: str | None = None
+    offset: str | None = None
     prefix: str = ""
     empty: str | None = None
     derive: str | None = None
@@ -53,6 +55,11 @@ class Rule:
     def sources(self) -> tuple[str, ...]:
         """Every upstream field the rule reads."""
         return tuple(each for each in (self.source, self.parent) if each is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column the rule fills."""
+        return tuple(each for each in (self.column, self.rest, self.offset) if each is not None)
 
     @property
     def restores(self) -> bool:
@@ -179,7 +186,8 @@ class Workload:
     `published` are figures, each with figure, value, tolerance and source, and where they apply column, q, share,
     window_s and by. `restores` is False where the table does not hold all of the upstream, so that it can't be
     restored. `listed` is where the files are listed if the recipe itself does not name them. `redistribute` is False
-    where the table may be built and used but not redistributed.
+    where the table may be built and used but not redistributed. `same_requests_as` names the workloads that have the
+    same requests, so that no reader counts them twice. `columns` are those of the table: name, Arrow type, unit.
     """
 
     trace: str
@@ -196,6 +204,11 @@ class Workload:
     listed: FileList | None = None
     redistribute: bool = True
     derived: tuple[Derived, ...] = ()
+    same_requests_as: tuple[str, ...] = ()
+    licence: str = ""
+    cite: str = ""
+    schema_version: str = ""
+    columns: tuple[tuple[str, str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.trace}/{self.name}"
@@ -203,7 +216,9 @@ class Workload:
     @property
     def path(self) -> str:
         """Path of the Parquet file below the archive's root."""
-        return f"data/{self.trace}/{self.name}.parquet"
+        # One kind of table a glob: data/*/*.parquet are requests.
+        folder = self.trace if self.is_requests else f"{self.trace}/{self.table}"
+        return f"data/{folder}/{self.name}.parquet"
 
     @property
     def schema_path(self) -> str:
@@ -248,16 +263,28 @@ class Workload:
     def digest(self) -> str:
         """sha256 over everything in the recipe that decides the bytes of the Parquet file."""
         what = [
-            self.trace,
-            self.name,
+            self.facts(),
             self.format,
             self.table,
-            self.properties.get("epoch"),
-            [[f.name, f.sha256 or f.git_blob, [rule.as_digested() for rule in f.rules]] for f in self.files],
+            self.columns,
+            [
+                [file.name, file.sha256 or file.git_blob, file.members, [rule.as_digested() for rule in file.rules]]
+                for file in self.files
+            ],
         ]
-        if any(file.members for file in self.files):
-            what += [[file.members for file in self.files], self.properties.get("block_tokens")]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    def facts(self) -> dict[str, str]:
+        """Return what the Parquet file says of itself. No prose, so that rewording changes no bytes."""
+        facts = {
+            "trace": self.trace,
+            "workload": self.name,
+            "schema_version": self.schema_version,
+            "licence": self.licence,
+            "citation": self.cite,
+            **{key: str(self.properties.get(key, "")) for key in ("epoch", "zone", "arrivals", "block_tokens")},
+        }
+        return {key: fact for key, fact in facts.items() if fact}
 
 
 @dataclass(frozen=True)

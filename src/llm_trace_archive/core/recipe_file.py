@@ -15,10 +15,10 @@ from .recipe import Column, Derived, FileList, Kind, Recipe, Rule, UpstreamFile,
 REQUEST = "request"
 
 
-def read(path: Path, schema: Mapping[str, Any], canonical: Iterable[str]) -> Recipe:
+def read(path: Path, schema: Mapping[str, Any], canonical: Mapping[str, Any]) -> Recipe:
     """Read one recipe and check it against the JSON Schema of recipes.
 
-    canonical  names of the canonical columns, which a recipe maps but does not describe
+    canonical  the Table Schema of requests, whose columns a recipe maps but does not describe
 
     Raises BadUse that names the file, every offending key with its line, and the reason.
     """
@@ -31,10 +31,10 @@ def read(path: Path, schema: Mapping[str, Any], canonical: Iterable[str]) -> Rec
         raise BadUse(f"recipes/{path.name}", "is not valid TOML", reason=str(error), next="fix the recipe") from None
     faults = [*_schema_faults(raw, schema), *_meaning_faults(raw, path)]
     if not faults:
-        recipe = _recipe(path, raw)
-        known = frozenset(canonical)
-        faults = [*_loss_faults(recipe), *_time_faults(recipe), *_column_faults(raw, recipe, known)]
-        faults += _figure_faults(raw, recipe, known)
+        recipe = _recipe(path, raw, canonical)
+        names = frozenset(field["name"] for field in canonical["fields"])
+        faults = [*_loss_faults(recipe), *_time_faults(recipe), *_column_faults(raw, recipe, names)]
+        faults += _figure_faults(raw, recipe, names)
     if faults:
         lines = [
             f"line {_line_of(text, where)}: {'.'.join(map(str, where)) or 'top level'}: {why}" for where, why in faults
@@ -137,7 +137,7 @@ def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[
             yield where, "one column must number the rows: row = true"
         files = [file for workload in recipe.workloads if workload.table == name for file in workload.files]
         rules = {id(file.rules): file.rules for file in files}.values()  # most files share theirs
-        mapped = {column: None for each in rules for rule in each for column in (rule.column, rule.rest) if column}
+        mapped = {column: None for each in rules for rule in each for column in rule.columns}
         mapped |= {column: None for file in files for column in file.named}
         for column in mapped:
             if column not in described:
@@ -188,10 +188,11 @@ def _line_of(text: str, where: Where) -> int:
     return found
 
 
-def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
+def _recipe(path: Path, raw: Mapping[str, Any], canonical: Mapping[str, Any]) -> Recipe:
     origin = raw
     if "derived_from" in raw:
         origin = tomllib.loads((path.parent / f"{raw['derived_from']}.toml").read_text(encoding="utf-8"))
+    kinds = _kinds(raw)
     return Recipe(
         file=path,
         name=raw["name"],
@@ -204,13 +205,20 @@ def _recipe(path: Path, raw: Mapping[str, Any]) -> Recipe:
         licence=raw["licence"],
         synthetic=raw.get("synthetic", False),
         anomalies=tuple(raw.get("anomalies", ())),
-        workloads=tuple(_workload(raw, each, origin, path.parent) for each in raw["workloads"]),
-        kinds=_kinds(raw),
+        workloads=tuple(_workload(raw, each, origin, path.parent, kinds, canonical) for each in raw["workloads"]),
+        kinds=kinds,
         derived_from=raw.get("derived_from"),
     )
 
 
-def _workload(raw: Mapping[str, Any], own: Mapping[str, Any], origin: Mapping[str, Any], folder: Path) -> Workload:
+def _workload(
+    raw: Mapping[str, Any],
+    own: Mapping[str, Any],
+    origin: Mapping[str, Any],
+    folder: Path,
+    kinds: Mapping[str, Kind],
+    canonical: Mapping[str, Any],
+) -> Workload:
     table = own.get("table", REQUEST)
     # What the recipe says of the trace is true of its requests; another kind of table says its own.
     shared = raw if table == REQUEST else raw["tables"][table]
@@ -234,8 +242,22 @@ def _workload(raw: Mapping[str, Any], own: Mapping[str, Any], origin: Mapping[st
         restores=given.get("restores", True),
         listed=listed,
         redistribute=given.get("redistribute", raw["licence"]["redistribute"]),
+        same_requests_as=tuple(own.get("same_requests_as", ())),
+        licence=raw["licence"]["spdx"],
+        cite=raw["cite"],
+        schema_version=str(canonical["version"]),
+        columns=tuple(_stored(kinds[table], canonical)),
         derived=tuple(Derived(url=_url(base, each["name"]), **each) for each in own.get("derived", ())),
     )
+
+
+def _stored(kind: Kind, canonical: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, type and unit of every column of a kind of table, in the order of the table."""
+    for field in canonical["fields"]:
+        if kind.name == REQUEST or field["name"] in ("trace", "workload"):
+            yield field["name"], field["arrowType"], field.get("unit", "")
+    for column in kind.columns:
+        yield column.name, column.type, column.unit
 
 
 # -- published figures ------------------------------------------------------------------------------------------------
@@ -264,7 +286,8 @@ def _figures(figure: str, value: Any, by: str | None) -> Iterator[dict[str, Any]
     else:
         for key, each in value.items():
             if figure == "lru_hit_ratio":
-                yield named | {"share": float(key), "value": each}
+                size, is_blocks, _ = key.partition(" blocks")
+                yield named | ({"blocks": int(size)} if is_blocks else {"share": float(size)}) | {"value": each}
             elif figure == "succeeded_per_s":
                 yield named | {"window_s": [int(part) for part in key.split("-")], "value": each}
             else:

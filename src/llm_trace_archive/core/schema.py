@@ -12,6 +12,7 @@ from .errors import BadUse
 TYPES = {
     "bool": pa.bool_(),
     "int8": pa.int8(),
+    "int16": pa.int16(),
     "int32": pa.int32(),
     "int64": pa.int64(),
     "float64": pa.float64(),
@@ -35,5 +36,6 @@ def arrow_schema(table_schema: Mapping[str, Any]) -> pa.Schema:
                 got=str(each.get("arrowType")),
             )
         required = each.get("constraints", {}).get("required", False)
-        fields.append(pa.field(each["name"], TYPES[each["arrowType"]], nullable=not required))
+        metadata = {"unit": each["unit"]} if "unit" in each else None
+        fields.append(pa.field(each["name"], TYPES[each["arrowType"]], nullable=not required, metadata=metadata))
     return pa.schema(fields)

@@ -11,6 +11,7 @@ PROFILE = "https://datapackage.org/profiles/2.0/tableschema.json"
 TYPES = {
     "bool": "boolean",
     "int8": "integer",
+    "int16": "integer",
     "int32": "integer",
     "int64": "integer",
     "float64": "number",
@@ -56,7 +57,7 @@ def source_of(column: str, kind: Kind, workloads: Iterable[Workload]) -> str:
         if column in file.named:
             sources["name of the member"] = None
         for rule in file.rules:
-            if column not in (rule.column, rule.rest):
+            if column not in rule.columns:
                 continue
             if rule.source is None:
                 sources["constant of the file"] = None

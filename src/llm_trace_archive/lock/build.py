@@ -130,13 +130,10 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
     import pyarrow as pa
 
     from ..convert.formats.registry import package_versions
-    from ..convert.prove import prove
-    from ..convert.table import write_table
+    from ..convert.table import write_proven_table
 
-    write_table(workload, archive.schema(workload), originals, part, sources.stop)
+    left_out = write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
     with Table(part) as table:
-        if workload.restores:
-            prove(workload, table, originals)
         _check_figures(workload, table)
         facts = _collect_facts(table)
     return Built(
@@ -148,9 +145,21 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
             "recipe": f"recipes/{workload.trace}.toml",
             "recipeDigest": workload.digest,
             "pins": _list_pins(workload, originals),
+            **_name_left_out(archive, workload, left_out),
             "tools": {"llm-trace-archive": __version__, "pyarrow": pa.__version__} | package_versions(workload),
         },
     )
+
+
+def _name_left_out(archive: Archive, workload: Workload, left_out: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Return the members of archives that no workload of the trace names, for the provenance."""
+    files = [file for each in archive.recipe(workload.trace).workloads for file in each.files]
+    unnamed = {
+        name: [member for member in members if not any(file.member(member) for file in files if file.name == name)]
+        for name, members in left_out.items()
+    }
+    unnamed = {name: members for name, members in unnamed.items() if members}
+    return {"leftOut": unnamed} if unnamed else {}
 
 
 def _list_pins(workload: Workload, originals: Mapping[str, Path]) -> list[dict[str, Any]]:
@@ -201,8 +210,7 @@ def _collect_facts(table: Table) -> dict[str, Any]:
     facts: dict[str, Any] = {"rows": table.rows}
     for name in ("arrival_us", "sampled_us"):
         if name in table.names:
-            ends = pc.min_max(table.column(name)).as_py()
-            facts |= {"first_us": ends["min"], "last_us": ends["max"]}
+            facts["segments"] = _segments(table, name)
     if "failed" in table.names:  # a table of requests
         for name in ("input_tokens", "output_tokens"):
             facts[name] = pc.sum(table.column(name)).as_py()
@@ -214,6 +222,22 @@ def _collect_facts(table: Table) -> dict[str, Any]:
             if name == "session_id" and facts["has_session_id"]:
                 facts["sessions"] = len(table.flat(name).unique())
     return facts
+
+
+def _segments(table: Table, clock: str) -> list[dict[str, int | None]]:
+    """Return rows, first and last time of each segment, in order; a table without segments is one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    times = table.column(clock)
+    numbers = table.column("segment") if "segment" in table.names else pa.repeat(pa.scalar(0), len(times))
+    ends = pa.table({"segment": numbers, "us": times}).group_by("segment", use_threads=False)
+    found = (
+        ends.aggregate([("us", "count", pc.CountOptions(mode="all")), ("us", "min"), ("us", "max")])
+        .sort_by("segment")
+        .to_pylist()
+    )
+    return [{"rows": each["us_count"], "first_us": each["us_min"], "last_us": each["us_max"]} for each in found]
 
 
 def _compare_with_lock(archive: Archive, built: Built) -> None:
@@ -228,10 +252,9 @@ def _compare_with_lock(archive: Archive, built: Built) -> None:
     if was["tools"] == now["tools"]:
         raise BadUpstream(
             str(built.workload),
-            "the recipe, pins and tools of the lock gave other bytes",
+            "the build is not deterministic: the recipe, pins and tools of the lock gave other bytes",
             **details,
-            next="if a column's type changed, remove the workload from datapackage.json and build it again; "
-            "otherwise please report this",
+            next="please report this",
         )
     theirs, ours, pinned = was["tools"]["pyarrow"], now["tools"]["pyarrow"], pinned_version("pyarrow", "build")
     if theirs != ours != pinned:

@@ -8,7 +8,6 @@ the rows of the first load. The clone's card names the content that is here, and
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,7 +50,7 @@ def refresh(archive: Archive, arriving: Collection[str] = ()) -> None:
         path.unlink(missing_ok=True)
 
 
-def _unlocked(archive: Archive) -> Iterator[dict[str, str]]:
+def _unlocked(archive: Archive) -> Iterator[dict[str, Any]]:
     """Yield what `_configs` needs of the workloads that are in no lock, as `datalad get` may build them."""
     locked = archive.locked
     for each in archive.select():
@@ -62,26 +61,27 @@ def _unlocked(archive: Archive) -> Iterator[dict[str, str]]:
                 "table": each.table,
                 "path": each.path,
                 "hash": f"recipe:{each.digest}",
+                "sameRequestsAs": list(each.same_requests_as),
             }
 
 
 def _configs(archive: Archive, resources: Sequence[Mapping[str, Any]], place: str = "") -> list[dict[str, Any]]:
     """Return a config of all requests with the canonical columns, and one per trace with all columns.
 
-    Each workload is a split. A table that is not requests is a config of its own, since a config has one schema.
+    The first leaves out workloads that have the same requests as others, so that none counts twice. Each workload is a
+    split. A table that is not requests is a config of its own, since a config has one schema.
     """
     configs: list[dict[str, Any]] = []
-    requests = [each for each in resources if each["table"] == "request"]
+    requests = [each for each in resources if each["table"] == "request" and not each.get("sameRequestsAs")]
     if requests:
         # Patterns, as a path without content breaks the config, while a pattern without a match is skipped.
         paths = [f"{each['path']}*" for each in requests]
-        schema = json.loads((archive.root / "schemas/request.json").read_text(encoding="utf-8"))
         configs.append(
             {
                 "config_name": "default",
                 "description": _content(requests, place),
                 "data_files": [{"split": "train", "path": paths}],
-                "columns": [field["name"] for field in schema["fields"]],
+                "columns": [field["name"] for field in archive.canonical["fields"]],
             }
         )
     named: dict[str, list[Mapping[str, Any]]] = {}

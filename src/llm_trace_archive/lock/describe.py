@@ -175,6 +175,7 @@ def _resource(recipe: Recipe, workload: Workload, facts: Mapping[str, Any]) -> d
         "table": workload.table,
         **({"synthetic": True} if recipe.synthetic else {}),
         **({"derivedFrom": recipe.derived_from} if recipe.derived_from else {}),
+        **({"sameRequestsAs": list(workload.same_requests_as)} if workload.same_requests_as else {}),
         "licenses": [{"name": licence["spdx"], "path": licence["source"]}],
         "redistribute": workload.redistribute,
         "citation": recipe.cite,

@@ -54,6 +54,8 @@ def _workload(archive: Archive, workload: Workload) -> Iterator[str]:
         "",
     )
     yield f"- capabilities: {', '.join(capabilities(workload)) or 'token counts only'}"
+    if workload.same_requests_as:
+        yield f"- the same requests as {', '.join(workload.same_requests_as)}: not in the default config"
     if not workload.redistribute:
         yield "- not redistributable: build it yourself; no release contains it"
     if not workload.restores:

@@ -29,6 +29,7 @@ class Layout:
     compression  "gzip", or empty; the layout is that of the content
     content      sha256 (hex) of the content, where the pin is that of a file around it (compressed, or a tar)
     spelling     how the numbers of a field are written, learnt while reading
+    odd_lines    lines that are written in another style than the others, by number from 0, with their ends
     """
 
     format: str
@@ -40,6 +41,7 @@ class Layout:
     compression: str = ""
     content: str = ""
     spelling: dict[str, str] = field(default_factory=dict)
+    odd_lines: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the format and what differs from the defaults: `Layout(**layout.to_dict())` is the same layout."""

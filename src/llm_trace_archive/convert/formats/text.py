@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,27 @@ def join_records(records: pa.Array, layout: Layout, last: bool) -> bytes:
         return _bytes(pc.binary_join_element_wise(records, layout.line_end, ""))
     ends = pa.array([layout.line_end]).take(pa.nulls(len(records) - 1, pa.int8()).fill_null(0))
     return _bytes(pc.binary_join_element_wise(records, pa.concat_arrays([ends, pa.array([""])]), ""))
+
+
+def replace_lines(pieces: Iterator[bytes], odd_lines: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield the bytes with some lines, by number from 0, replaced."""
+    replacements = {int(number): line.encode() for number, line in odd_lines.items()}
+    first, rest = 0, b""
+    for piece in pieces if replacements else ():
+        end = piece.rfind(b"\n") + 1
+        if not end:
+            rest += piece
+            continue
+        whole, rest = rest + piece[:end], piece[end:]
+        last = first + whole.count(b"\n")
+        if any(first <= number < last for number in replacements):
+            every = enumerate(whole.split(b"\n")[:-1], first)
+            whole = b"".join(replacements.get(number, line + b"\n") for number, line in every)
+        yield whole
+        first = last
+    if rest:
+        yield replacements.get(first, rest)
+    yield from pieces
 
 
 def _bytes(text: pa.Array) -> bytes:

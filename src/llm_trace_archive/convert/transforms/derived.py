@@ -41,6 +41,19 @@ class Segment(Transform):
         self.last, self.count = previous.last, previous.count
 
 
+class FileNumber(Transform):
+    """The number of the row's file, or of its member of an archive, from 0."""
+
+    def __post_init__(self) -> None:
+        self.number = 0
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        return {self.rule.column: pa.repeat(pa.scalar(self.number, self.type), len(values))}
+
+    def follow(self, previous: FileNumber) -> None:
+        self.number = previous.number + 1
+
+
 class Turn(Transform):
     """The row's place among the rows with its value, from 1."""
 
@@ -118,6 +131,7 @@ class BlockIds(Transform):
 
 DERIVED: dict[str, type[Transform]] = {
     "is_zero": IsZero,
+    "file_number": FileNumber,
     "segment": Segment,
     "unique_across_files": UniqueAcrossFiles,
     "block_ids": BlockIds,

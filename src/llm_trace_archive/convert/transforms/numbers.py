@@ -111,22 +111,30 @@ def _spell_floats(values: pa.Array, spelling: str, places: int | None) -> pa.Arr
 
 
 class Spellings:
-    """The spellings that restore every value of a field seen so far, best first."""
+    """The spellings that restore every value of a field seen so far, or if none does most of them, best first."""
 
     def __init__(self) -> None:
         self.left: list[str] | None = None
 
     def narrow(self, text: pa.Array, values: pa.Array, decimals: int) -> None:
-        """Drop the spellings that don't give `text` for `values`. Raises BadValue when none is left."""
+        """Drop the spellings that don't give `text` for `values`, as long as there are others."""
         present = text.drop_null()
-        if len(present) == 0:
+        if len(present) == 0 or (self.left and len(self.left) == 1):
             return
-        if self.left is None:
-            first = present[0].as_py()
-            self.left = [f"fixed:{len(first.partition('.')[2])}", "float", "shortest"]
-        left = [each for each in self.left if spell(values, each, decimals).equals(text)]
-        if not left:
-            again = spell(values, self.left[0], decimals)
-            index = pc.index(pc.not_equal(again, text), True).as_py()
-            raise BadValue(index, f"a number written like {again[index].as_py()}", text[index].as_py())
-        self.left = left
+        candidates = self.left or [f"fixed:{_decimals(present[:1])}", "float", "shortest"]
+        self.left = [each for each in candidates if spell(values, each, decimals).equals(text)]
+        if not self.left:
+            candidates.append(f"fixed:{_decimals(present)}")
+            self.left = [min(candidates, key=lambda each: _count(spell(values, each, decimals), text))]
+
+
+def _decimals(text: pa.Array) -> int:
+    """Return how many decimals most of these numbers have."""
+    fractions = pc.replace_substring_regex(text, r"^[^.]*\.?", "")
+    most: int = pc.mode(pc.utf8_length(fractions))[0]["mode"].as_py()
+    return most
+
+
+def _count(spelled: pa.Array, text: pa.Array) -> int:
+    different: int = pc.sum(pc.not_equal(spelled, text)).as_py() or 0
+    return different
