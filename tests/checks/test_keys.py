@@ -57,6 +57,19 @@ def test_turns_of_a_session(tmp_path: Path, rows: list[tuple[str, int]], broken:
     assert list(found.rows) == broken and found.found == len(broken) and found.column == "turn"
 
 
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("totals", "no column 'total_tokens', no column 'output_tokens'"),
+        ("blocks", "no column 'hash_ids', no block_tokens in [properties]"),
+        ("turns", "no column 'turn'"),
+    ],
+)
+def test_a_relation_of_missing_columns_is_a_finding(tmp_path: Path, name: str, missing: str) -> None:
+    found = relation(name, tmp_path / "t.parquet", {"input_tokens": [1], "session_id": ["a"]})
+    assert (found.found, found.holds) == (missing, False)
+
+
 def test_turns_count_within_a_segment(tmp_path: Path) -> None:
     columns = {"session_id": ["a", "a"], "turn": [1, 1], "segment": [0, 1]}
     assert relation("turns", tmp_path / "t.parquet", columns).holds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -26,6 +27,24 @@ def round_trip(rule: Rule, kind: pa.DataType, text: list[str | None], epoch: str
     columns = {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
     again: list[str | None] = transform.spell(columns, transform.spelling).to_pylist()
     return again
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind", "values", "expected"),
+    [
+        (Rule("failed", "x"), pa.bool_(), ["ok"], 'a boolean (derive = "is_zero" makes one of a number)'),
+        (Rule("failed", "x"), pa.bool_(), [0], 'a boolean (derive = "is_zero" makes one of a number)'),
+        (Rule("hash_ids", "x"), pa.list_(pa.int64()), ["1"], "a list"),
+        (Rule("tags", "x"), pa.list_(pa.string()), ["a"], "a list"),
+        (Rule("input_tokens", "x"), pa.int32(), [[1]], "a value that is no list"),
+        (Rule("model", "x"), pa.string(), [[1]], "a value that is no list"),
+        (Rule("arrival_us", "x", datetime="YYYY/MM/DD hh:mm:ss.fff"), pa.int64(), [1], "a date and time as text"),
+    ],
+)
+def test_values_of_another_type_are_refused(rule: Rule, kind: pa.DataType, values: list[Any], expected: str) -> None:
+    with pytest.raises(BadValue) as caught:
+        make_transform(rule, kind, {}).read(pa.array(values))
+    assert (caught.value.index, caught.value.expected, caught.value.got) == (0, expected, repr(values[0]))
 
 
 @given(st.lists(WHOLE, min_size=1))

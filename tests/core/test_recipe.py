@@ -145,6 +145,12 @@ WRONG = {
         'latency_us = { from = "latency_s", in = "s" }',
         'latency_us = { from = "latency_s", in = "s", type = "int64", title = "L", meaning = "L." }',
     ),
+    "own-column-without-a-type": ('"gpu", type = "dictionary<string>", title', '"gpu", title'),
+    "date-without-an-epoch": ('epoch = "2025-06-13T00:00:00", ', ""),
+    "rest-without-digits": ('hh:mm:ss.fff", type', 'hh:mm:ss.fff", rest = "size", type'),
+    "expectation-of-no-column": ("values = { size = {", "values = { length = {"),
+    "figure-of-no-column": ("median = { tokens_per_s = {", "median = { throughput = {"),
+    "order-of-no-column": ("expect = { rows = 7563,", 'expect = { arrivals = "non-decreasing", rows = 7563,'),
     "unknown-table": ('table = "telemetry"', 'table = "telemetrie"'),
     "table-without-row-numbers": ("row = true, ", 'type = "int64", '),
     "figure-of-an-unknown-column": ("range = { output_tokens = [1, 1] }", "range = { out_tokens = [1, 1] }"),
@@ -182,7 +188,7 @@ def test_wrong_recipe_is_refused_by_file_key_and_reason(case: str, empty_archive
 
 def test_unknown_names_list_what_there_is(archive: Archive) -> None:
     with pytest.raises(
-        BadUse, match=r"burst: no such trace\n  nearest    burstgpt\n  there are  azure-2023, .*burstgpt"
+        BadUse, match=r"burst: no such trace\n  nearest    burstgpt\n  there are  .*azure-2023, .*burstgpt"
     ):
         archive.select(["burst"])
     with pytest.raises(BadUse, match="burstgpt/4: no such workload\n  there are  burstgpt/1, burstgpt/2, burstgpt/3"):

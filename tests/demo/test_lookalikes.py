@@ -10,6 +10,7 @@ import pytest
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
 from llm_trace_archive.demo.lookalikes import make_archive, sample_traces, write_upstream
+from support.golden import assert_golden
 
 
 def test_an_unknown_trace_is_refused(tmp_path: Path) -> None:
@@ -64,3 +65,11 @@ def test_an_archive_of_chosen_traces(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(BadUse, match="has no recipe with look-alikes"):
         make_archive(archive, tmp_path / "other", tmp_path / "mirror", "http://127.0.0.1:9", traces=["nothing"])
     assert not (tmp_path / "other").exists()
+
+
+def test_a_sample_writes_every_file_of_its_recipe(empty_archive: Archive, tmp_path: Path) -> None:
+    path = empty_archive.root / "recipes/kavier.toml"
+    path.write_text(path.read_text().replace('raw_decode.csv", sha', 'decode.csv", sha'))
+    with pytest.raises(BadUse, match="the look-alikes lack files of the recipe") as caught:
+        make_archive(empty_archive, tmp_path / "made", tmp_path / "mirror", "http://127.0.0.1:9", 20, ["kavier"])
+    assert_golden("demo/missing-file", str(caught.value))

@@ -48,7 +48,8 @@ def test_any_number_of_rows_is_written(trace: str, rows: int | None, tmp_path: P
 def test_every_file_has_a_shape_and_every_recipe_look_alikes(folder: Path, archive: Archive) -> None:
     files = {f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if path.parent.name in OF_LINES}
     assert files == set(SHAPES)
-    assert set(sample_traces()) == {recipe.derived_from or name for name, recipe in archive.recipes.items()}
+    origins = {recipe.derived_from or name for name, recipe in archive.recipes.items()}
+    assert set(sample_traces()) == origins, "each recipe needs a module in src/llm_trace_archive/samples, and no other"
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -18,5 +18,5 @@ def assert_golden(name: str, text: str, **places: object) -> None:
     if os.environ.get("WRITE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    assert path.exists(), f"no golden file {name}; the message was:\n{text}"
+    assert path.exists(), f"no golden file {name}: WRITE_GOLDEN=1 writes it, for review; the text was:\n{text}"
     assert text == path.read_text(encoding="utf-8")

@@ -23,12 +23,19 @@ Broken: TypeAlias = tuple[pa.Array, pa.Array]  # which rows break a relation, an
 def check_relations(names: Sequence[str], table: Table, properties: Mapping[str, Any], source: str) -> Iterator[Result]:
     """Check each relation by name: the number of rows that break it, and the first of them."""
     for name in names:
-        if name in BETWEEN_ROWS:
-            statement, column, find = BETWEEN_ROWS[name]
-            count, rows = count_rows(table, column, find(table))
-            yield Result("relations", f"{name}: {statement}", 0, 0, count, source, column, rows)
+        statement, columns, *_ = BETWEEN_ROWS[name] if name in BETWEEN_ROWS else WITHIN_ROWS[name]
+        missing = [f"no column '{column}'" for column in columns if column not in table.names]
+        if name == "blocks" and "block_tokens" not in properties:
+            missing.append("no block_tokens in [properties]")
+        if missing:
+            yield Result("relations", f"{name}: {statement}", 0, 0, ", ".join(missing), source)
             continue
-        statement, columns, find_in = WITHIN_ROWS[name]
+        if name in BETWEEN_ROWS:
+            find = BETWEEN_ROWS[name][2]
+            count, rows = count_rows(table, columns[0], find(table))
+            yield Result("relations", f"{name}: {statement}", 0, 0, count, source, columns[0], rows)
+            continue
+        find_in = WITHIN_ROWS[name][2]
         count, rows = 0, ()
         for start, batch in table.groups(columns):
             mask, values = find_in(batch, properties)
@@ -125,12 +132,12 @@ WITHIN_ROWS: dict[str, tuple[str, list[str], Callable[[pa.RecordBatch, Mapping[s
         _totals,
     ),
 }
-# Each with the column to show of the rows that break it.
-BETWEEN_ROWS: dict[str, tuple[str, str, Callable[[Table], Iterator[Numbers]]]] = {
-    "turns": ("the turns of a session are 1 to n, each once", "turn", _turns),
+# The first column is the one to show of the rows that break it.
+BETWEEN_ROWS: dict[str, tuple[str, list[str], Callable[[Table], Iterator[Numbers]]]] = {
+    "turns": ("the turns of a session are 1 to n, each once", ["turn", "session_id"], _turns),
     "parents": (
         "a parent is a row before in the same session; one outside the table names the session",
-        "parent_chat_id",
+        ["parent_chat_id", "chat_id", "session_id"],
         _parents,
     ),
 }

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ..columns.constraints import violations
 from ..core.errors import BadUpstream
-from ..core.recipe import UpstreamFile, Workload
+from ..core.recipe import Rule, UpstreamFile, Workload
 from ..core.schema import arrow_schema
 from .formats.layout import file_error
 from .read import FileRows
@@ -135,12 +135,15 @@ class Canonicaliser:
         file, layout = source.file, source.layout
         unit = {"conversations": "answer", "weka": "request"}.get(layout.format, "line")
         number = row + (2 if layout.format == "csv" else 1)
-        field = next((rule.source for rule in file.rules if rule.column == column and rule.source), column)
+        recipe = f"recipes/{self.workload.trace}.toml"
+        rule = next((rule for rule in file.rules if rule.column == column and rule.source), Rule(column))
         return file_error(
             self.workload,
             file,
             "has a value that can't be converted",
-            where=f"{unit} {number:,}, column '{field}'",
+            where=f"{unit} {number:,}, column '{rule.source or column}'",
             expected=expected,
             got=got if len(got) < 120 else got[:117] + "...",
+            hint='empty = "null" accepts a missing value' if got in ("''", "null") and not rule.empty else "",
+            next=f"fix '{column}' in {recipe}, or compare the file with {file.url}; nothing was built",
         )

@@ -36,6 +36,7 @@ def read(path: Path, canonical: Mapping[str, Any]) -> Recipe:
         names = frozenset(field["name"] for field in canonical["fields"])
         faults = [
             *_loss_faults(recipe),
+            *_time_faults(recipe),
             *_column_faults(raw, recipe, names),
             *_property_faults(recipe),
             *_figure_faults(recipe),
@@ -125,6 +126,18 @@ def _loss_faults(recipe: Recipe) -> Iterable[Fault]:
             yield ("workloads", index), f"no column restores {', '.join(lost)}: map it, or set restores = false"
 
 
+def _time_faults(recipe: Recipe) -> Iterable[Fault]:
+    """Find dates without an epoch to count from, and a rest where no digits are left for it."""
+    for index, workload in enumerate(recipe.workloads):
+        shared = {id(file.rules): file.rules for file in workload.tables}.values()
+        rules = [rule for each in shared for rule in each if rule.datetime]
+        if rules and "epoch" not in workload.properties:
+            yield ("workloads", index), "properties.epoch is missing, which 'datetime' requires"
+        for rule in rules:
+            if rule.rest and "fffffff" not in (rule.datetime or ""):
+                yield ("columns", rule.column, "rest"), f"'{rule.datetime}' has no digits of 100 ns"
+
+
 def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[str]) -> Iterable[Fault]:
     """Find columns that are mapped but not described, or described though they are canonical."""
     for name, kind in recipe.kinds.items():
@@ -134,7 +147,10 @@ def _column_faults(raw: Mapping[str, Any], recipe: Recipe, canonical: frozenset[
             for column in sorted(described & canonical):
                 yield (*where, column), "is a canonical column, which has its type and meaning in schemas/request.json"
             described |= canonical
-        elif sum(column.is_row for column in kind.columns) != 1:
+        for own in kind.columns:
+            if not own.type and own.name not in canonical:
+                yield (*where, own.name), "'type' is missing, which a column of the trace's own requires"
+        if name != REQUEST and sum(column.is_row for column in kind.columns) != 1:
             yield where, "one column must number the rows: row = true"
         files = [file for workload in recipe.workloads if workload.table == name for file in workload.files]
         rules = {id(file.rules): file.rules for file in files}.values()  # most files share theirs

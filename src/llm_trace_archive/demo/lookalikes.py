@@ -24,6 +24,7 @@ from ..core.documents import read_text, schema_folder
 from ..core.errors import BadUse
 from ..core.extras import require
 from ..core.files import hash_file
+from ..core.recipe import Recipe
 from ..samples.kit.shape import Shape
 
 
@@ -76,7 +77,7 @@ def make_archive(
     base_url  the URL that serves the mirror, for the recipes
     traces    by default all that have a recipe in `source` and look-alikes; traces they are derived from are added
 
-    Raises BadUse if `root` is not empty or a trace has no recipe or no look-alikes.
+    Raises BadUse if `root` is not empty, or a trace has no recipe, or look-alikes of other files than the recipe's.
     """
     require("tomlkit", "build", "an archive of look-alikes")  # before anything is written
     possible = [trace for trace, recipe in source.recipes.items() if (recipe.derived_from or trace) in sample_traces()]
@@ -103,6 +104,7 @@ def make_archive(
         origin = source.recipe(trace).derived_from or trace
         if origin == trace:
             write_upstream(trace, mirror, rows)
+            _check_files(source.recipe(trace), mirror / trace)
         text = read_text(source.recipe(trace).file, f"recipes/{trace}.toml")
         text = _sample_recipe(text, mirror / origin, f"{base_url.rstrip('/')}/{origin}/")
         (root / "recipes" / f"{trace}.toml").write_text(text, encoding="utf-8", newline="\n")
@@ -110,6 +112,20 @@ def make_archive(
             if workload.listed:
                 (root / workload.listed.path).write_text(_file_list(mirror / trace), encoding="ascii", newline="\n")
     return Archive(root)
+
+
+def _check_files(recipe: Recipe, folder: Path) -> None:
+    """Raise BadUse unless a folder has every file that a recipe names; a list of files follows from the folder."""
+    files = {file.name for workload in recipe.workloads if not workload.listed for file in workload.files}
+    written = {path.name for path in folder.iterdir()}
+    if missing := sorted(files - written):
+        raise BadUse(
+            recipe.name,
+            "the look-alikes lack files of the recipe",
+            missing=", ".join(missing),
+            written=", ".join(sorted(written)),
+            next=f"fix generate() in samples/{recipe.name.replace('-', '_')}.py",
+        )
 
 
 def _sample_recipe(text: str, folder: Path, base: str) -> str:

@@ -108,8 +108,10 @@ def _first_bad_line(source: OpenFile, reason: str) -> BadUpstream:
             return error(f"{number:,}", "keys " + ", ".join(fields), ("keys " + ", ".join(leaves))[:500])
         for name, value in leaves.items():
             ids_are_bad = isinstance(value, list) and not all(type(each) is int for each in value)
+            if isinstance(value, bool):
+                return error(f"{number:,}, key '{name}'", "a string, a number or a list", json.dumps(value))
             if _kind(value) != kinds[name] or ids_are_bad or value != value:
-                return error(f"{number:,}, key '{name}'", _WHAT.get(kinds[name], "null"), repr(value)[:80])
+                return error(f"{number:,}, key '{name}'", _WHAT.get(kinds[name], "null, as before"), repr(value)[:80])
     return source.error("can't be read as JSON Lines", reason=reason[:300])
 
 

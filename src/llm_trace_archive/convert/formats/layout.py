@@ -72,8 +72,8 @@ class OpenFile:
 
 def file_error(workload: Workload, file: UpstreamFile, message: str, **details: str) -> BadUpstream:
     """Return the error for a file with the pinned hash that can't be read, restored or converted."""
-    next = f"compare the file with {file.url}; nothing was built"
-    return BadUpstream(str(workload), f"{file.name} {message}", **details, next=next)
+    details.setdefault("next", f"compare the file with {file.url}; nothing was built")
+    return BadUpstream(str(workload), f"{file.name} {message}", **details)
 
 
 def check_fields(workload: Workload, file: UpstreamFile, fields: list[str]) -> None:
@@ -88,12 +88,13 @@ def check_fields(workload: Workload, file: UpstreamFile, fields: list[str]) -> N
         for name in missing
         for near in difflib.get_close_matches(name, unknown, n=1, cutoff=0.5)
     ]
+    recipe = f"recipes/{workload.trace}.toml"
     raise BadUpstream(
         str(workload),
-        f"{file.name} does not have the columns of recipes/{workload.trace}.toml",
+        f"{file.name} does not have the columns of {recipe}",
         missing=", ".join(missing),
         unknown=", ".join(unknown)[:500],
         repeated=", ".join(repeated),
         hint="; ".join(renamed),
-        next=f"if the upstream changed, fix [columns] in recipes/{workload.trace}.toml; nothing was built",
+        next=f"if these are the upstream's columns, fix [columns] or drops in {recipe}; nothing was built",
     )

@@ -60,12 +60,29 @@ class Transform:
         """Continue where `previous` stopped: the transform of the same column in the workload's previous file."""
 
     def _present(self, values: pa.Array) -> pa.Array:
-        """Return the values, with empty text as null if the recipe allows that. Raises BadValue for other nulls."""
+        """Return the values, with empty text as null if the recipe allows that.
+
+        Raises BadValue for other nulls, and for the first value if the column can't hold values of its type.
+        """
+        if expected := self._misfit(values.type):
+            raise BadValue(0, expected, repr(values[0].as_py()))
         if self.rule.empty == "null":
             return pc.if_else(pc.equal(values, ""), None, values) if pa.types.is_string(values.type) else values
         if values.null_count:
             raise BadValue(pc.index(values.is_null(), True).as_py(), "a value", "null")
         return values
+
+    def _misfit(self, given: pa.DataType) -> str:
+        """Return what the rule needs in place of values of a type; empty if it can read these."""
+        if self.rule.derive or pa.types.is_null(given):
+            return ""
+        if pa.types.is_list(self.type) != pa.types.is_list(given):
+            return "a list" if pa.types.is_list(self.type) else "a value that is no list"
+        if self.rule.datetime:
+            return "" if pa.types.is_string(given) else "a date and time as text"
+        if pa.types.is_boolean(self.type) and not pa.types.is_boolean(given):
+            return 'a boolean (derive = "is_zero" makes one of a number)'
+        return ""
 
     def _restore_empty(self, text: pa.Array) -> pa.Array:
         return pc.fill_null(text, "") if self.rule.empty == "null" else text
