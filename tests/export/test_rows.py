@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import llm_trace_archive as lta
 from llm_trace_archive.core.errors import BadUse
-from llm_trace_archive.export.blocks import PARTIAL, UNIQUE, Regrouping, fold
+from llm_trace_archive.export.blocks import Folding, Regrouping
 from llm_trace_archive.export.page import bring_up_to_date, list_text
 from llm_trace_archive.export.registry import all_dialects
 from llm_trace_archive.workload.records import database
@@ -153,8 +153,7 @@ def test_every_prompt_has_as_many_ids_as_blocks(timed: lta.Requests, tmp_path: P
     rows = lines(tmp_path / "a.jsonl")
     assert all(len(each["hash_ids"]) == math.ceil(each["input_length"] / 16) for each in rows)
     assert [each["hash_ids"][:2] for each in rows[:3]] == [[1, 2]] * 3
-    minted = [rows[2]["hash_ids"][2], rows[3]["hash_ids"][0]]
-    assert minted[0] != minted[1] and min(minted) >= UNIQUE
+    assert [rows[2]["hash_ids"][2], rows[3]["hash_ids"][0]] == [10, 11], "the first ids that are free"
     assert any(each.startswith("2 requests have ids for a part") for each in done.changes)
 
 
@@ -199,22 +198,18 @@ def test_regrouped_blocks_share_exactly_what_the_tables_blocks_share(
     own = 4
     tokens = [max(1, own * len(each) - (partial if each else 0)) for each in ids]
     covered = [each if data.draw(st.booleans()) else each[:-1] for each in ids]  # only whole blocks may have ids
-    grouping = Regrouping(own, size, one_size=True, is_tree=is_tree)
+    largest = max((one for each in covered for one in each), default=-1)
+    grouping = Regrouping(own, largest, size, one_size=True, is_tree=is_tree)
     batch = pa.table(
         {
-            "request_id": pa.array(range(len(ids)), pa.int64()),
             "input_tokens": pa.array(tokens, pa.int64()),
             "hash_ids": pa.array(covered, pa.list_(pa.int64())),
         }
     )
     connection = database().cursor()
     connection.register("batch", batch)
-    known = connection.sql(f"SELECT *, {grouping.known} AS known FROM batch").to_arrow_table()
-    if grouping.folds:
-        folded = fold(known["known"].combine_chunks(), grouping.per_group)
-        known = known.set_column(known.schema.get_field_index("known"), "known", folded)
-    connection.register("known_batch", known)
-    made = [row[0] for row in connection.sql(f"SELECT {grouping.complete} FROM known_batch").fetchall()]
+    complete = connection.sql(grouping.complete("SELECT * FROM batch")).to_arrow_table()["ids"].combine_chunks()
+    made = (Folding(grouping.per_group)(complete) if grouping.folds else complete).to_pylist()
 
     assert [len(each) for each in made] == [math.ceil(n / size) for n in tokens]
     sizes: dict[int, set[int]] = {}
@@ -240,9 +235,11 @@ def test_regrouped_blocks_share_exactly_what_the_tables_blocks_share(
 def test_folding_is_the_same_whatever_the_batches() -> None:
     draw = random.Random(3)
     lists = [[draw.randrange(4) for _ in range(draw.randrange(9))] for _ in range(50)]
-    whole = fold(pa.array(lists, pa.list_(pa.int64())), 2).to_pylist()
-    assert whole == [fold(pa.array([each], pa.list_(pa.int64())), 2).to_pylist()[0] for each in lists]
-    assert all(0 <= one < PARTIAL for each in whole for one in each)
+    for per_group in (1, 2):
+        whole, piecewise = Folding(per_group), Folding(per_group)
+        expected = whole(pa.array(lists, pa.list_(pa.int64()))).to_pylist()
+        assert expected == [piecewise(pa.array([each], pa.list_(pa.int64()))).to_pylist()[0] for each in lists]
+        assert all(0 <= one < 1 << 61 for each in expected for one in each)
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -339,9 +336,9 @@ def test_a_dialect_says_whom_it_serves_and_how_to_run_it(name: str) -> None:
 def test_the_rows_stream(make: MakeRequests, tmp_path: Path) -> None:
     """Memory does not grow with the rows."""
     script = """
-import resource, sys, llm_trace_archive as lta
+import sys, llm_trace_archive as lta
 lta.open(sys.argv[1]).export("vllm-timed-trace", "/dev/null", mint_unique_blocks=True)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]) // 1024)
 """
     peaks = []
     for rows in (150_000, 600_000):

@@ -7,8 +7,9 @@ id covers, such as the last block where only whole ones have one, gets ids that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,92 +18,108 @@ from ..columns.splitmix import GAMMA, mix
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Upstream ids are below the first; ids of partial blocks and ids that no other request has are in ranges of their own.
-PARTIAL, UNIQUE = 1 << 61, 1 << 62
-MOST_BLOCKS = 1 << 20  # of a request
-
 
 @dataclass(frozen=True)
 class Regrouping:
-    """From blocks of `own` tokens to blocks of `size`; `own` is None if the requests have no ids.
+    """From blocks of `own` tokens to blocks of `size`.
 
-    one_size, is_tree  see `dialect.Blocks`
+    own       tokens of a block in the table; None if there are no ids
+    largest   the largest id in the table; -1 if there are none
+    one_size  whether an id must stand for the same number of tokens everywhere
+    is_tree   whether an id must always follow the same ids
     """
 
     own: int | None
+    largest: int
     size: int
-    one_size: bool
-    is_tree: bool
+    one_size: bool = False
+    is_tree: bool = False
 
     @property
     def per_group(self) -> int:
-        """How many blocks are put together."""
+        """How many blocks of the table are put together."""
         return max(1, self.size // self.own) if self.own else 1
 
     @property
+    def parts(self) -> int:
+        """Into how many a block of the table is split."""
+        return max(1, self.own // self.size) if self.own else 1
+
+    @property
     def folds(self) -> bool:
-        """Whether ids of blocks must become ids of prefixes, which `fold` does."""
+        """Whether ids of blocks must become ids of prefixes, by `Folding`."""
         return self.own is not None and (self.per_group > 1 or self.is_tree)
 
     @property
-    def known(self) -> str:
-        """SQL: the ids there are, split if need be; those of the last blocks only if they make whole ones."""
-        if self.own is None:
-            return "CAST([] AS BIGINT[])"
-        ids = "coalesce(hash_ids, [])"
-        if self.per_group > 1:
-            whole = f"len(hash_ids) // {self.per_group} * {self.per_group}"
-            every = self.known_if_complete
-            return f"{ids}[1:CASE WHEN len(hash_ids) >= {every} THEN {every} ELSE {whole} END]"
-        if parts := self.own // self.size - 1:
-            split = f"lambda id: list_transform(range({parts + 1}), lambda part: id * {parts + 1} + part)"
-            ids = f"flatten(list_transform({ids}, {split}))"
-        return f"{ids}[1:{self.needed}]"
-
-    @property
-    def known_if_complete(self) -> str:
-        """SQL: how many ids `known` has if they cover the whole prompt."""
-        if self.own is None or self.per_group == 1:
-            return self.needed
-        return f"((input_tokens + {self.own - 1}) // {self.own})"
+    def base(self) -> int:
+        """Tokens of a block before blocks are put together."""
+        return self.size // self.per_group
 
     @property
     def needed(self) -> str:
-        """SQL: how many ids a request must have."""
-        return f"((input_tokens + {self.size - 1}) // {self.size})"
+        """SQL: how many ids a prompt has in all."""
+        return f"((input_tokens + {self.base - 1}) // {self.base})"
 
     @property
-    def complete(self) -> str:
-        """SQL over `known`: as many ids as the tool wants."""
-        ids = "known"
-        if self.one_size and self.own is not None:
-            prefix = f"concat(CAST(known AS VARCHAR), ':', input_tokens % {self.size})"
-            digest = f"CAST(md5_number_lower({prefix}) >> 3 AS BIGINT)"
-            ids = (
-                f"CASE WHEN len(known) = {self.needed} AND input_tokens % {self.size} <> 0"
-                f" THEN list_append(known[1:len(known) - 1], {PARTIAL} + {digest}) ELSE known END"
-            )
-        first = UNIQUE if self.own is not None else 0
-        more = f"range({self.needed} - len(known))"
-        unique = f"list_transform({more}, lambda n: {first} + request_id * {MOST_BLOCKS} + n)"
-        return f"CASE WHEN len(known) < {self.needed} THEN list_concat({ids}, {unique}) ELSE {ids} END"
+    def known(self) -> str:
+        """SQL: the ids there are, split if need be."""
+        if self.own is None:
+            return "CAST([] AS BIGINT[])"
+        ids = "coalesce(hash_ids, [])"
+        if self.parts > 1:
+            split = f"lambda id: list_transform(range({self.parts}), lambda part: id * {self.parts} + part)"
+            ids = f"flatten(list_transform({ids}, {split}))"
+        return f"{ids}[1:{self.needed}]"
+
+    def complete(self, sql: str) -> str:
+        """Return a SELECT that adds `ids` to the rows of another one: as many as each prompt needs.
+
+        The ids that no other request has are numbered in the order of the rows.
+        """
+        short = f"SELECT *, {self.known} AS known, {self.needed} - len(known) AS short FROM ({sql})"
+        ids, free = "known", (self.largest + 1) * self.parts
+        if self.one_size or self.folds:  # a partial block is another one than a whole one of the same id
+            last = f"{free} + known[-1] * {self.base} + input_tokens % {self.base}"
+            is_partial = f"short = 0 AND input_tokens % {self.base} <> 0"
+            ids = f"CASE WHEN {is_partial} THEN list_append(known[1:len(known) - 1], {last}) ELSE known END"
+            free += free * self.base + self.base
+        before = "sum(short) OVER (ROWS UNBOUNDED PRECEDING) - short"
+        new = f"range(CAST({free} + before AS BIGINT), CAST({free} + before + short AS BIGINT))"
+        return (
+            f"SELECT * EXCLUDE (known, short, before),"
+            f" CASE WHEN short = 0 THEN {ids} ELSE list_concat(known, {new}) END AS ids"
+            f" FROM (SELECT *, {before} AS before FROM ({short}))"
+        )
 
 
-def fold(lists: pa.Array, per_group: int) -> pa.Array:
-    """Return lists whose ids stand for all blocks up to the end of a group of so many, the last one maybe smaller."""
-    import pyarrow as pa
+class Folding:
+    """Makes ids that stand for all blocks up to the end of a group; the last group of a prompt may be smaller.
 
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.uint64)
-    starts = np.cumsum(lengths) - lengths
-    place = (np.arange(len(values)) - np.repeat(starts, lengths)).astype(np.uint64)
-    # A prefix is the sum of its blocks, each scrambled together with its place.
-    scrambled = mix(mix(values + GAMMA) + (place + np.uint64(1)) * GAMMA)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(scrambled, dtype=np.uint64)])
-    groups = -(-lengths // per_group)
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(groups)])
-    nth = np.arange(offsets[-1]) - np.repeat(offsets[:-1], groups) + 1
-    ends = np.repeat(starts, groups) + np.minimum(nth * per_group, np.repeat(lengths, groups))
-    prefixes = sums[ends] - np.repeat(sums[starts], groups)
-    ids = (mix(prefixes + GAMMA) >> np.uint64(3)).astype(np.int64)
-    return pa.LargeListArray.from_arrays(offsets, pa.array(ids))
+    Groups of several blocks are numbered as they appear; single blocks, of which there may be many more, have 61 bits
+    of a hash.
+    """
+
+    def __init__(self, per_group: int) -> None:
+        self._per_group = per_group
+        self._numbers: dict[int, int] = {}
+
+    def __call__(self, lists: pa.Array) -> pa.Array:
+        """Return the lists of the next rows."""
+        import pyarrow as pa
+
+        lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+        values = lists.flatten().to_numpy(zero_copy_only=False).astype(np.uint64)
+        starts = np.cumsum(lengths) - lengths
+        place = (np.arange(len(values)) - np.repeat(starts, lengths)).astype(np.uint64)
+        # A prefix is the sum of its blocks, each scrambled together with its place.
+        scrambled = mix(mix(values + GAMMA) + (place + np.uint64(1)) * GAMMA)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(scrambled, dtype=np.uint64)])
+        groups = -(-lengths // self._per_group)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(groups)])
+        nth = np.arange(offsets[-1]) - np.repeat(offsets[:-1], groups) + 1
+        ends = np.repeat(starts, groups) + np.minimum(nth * self._per_group, np.repeat(lengths, groups))
+        ids = (mix(sums[ends] - np.repeat(sums[starts], groups) + GAMMA) >> np.uint64(3)).astype(np.int64)
+        if self._per_group > 1:
+            number: Callable[[int, int], Any] = self._numbers.setdefault
+            ids = np.array([number(each, len(self._numbers)) for each in ids.tolist()], np.int64)
+        return pa.LargeListArray.from_arrays(offsets, pa.array(ids))

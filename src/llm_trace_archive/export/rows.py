@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import BadUse
 from ..core.sql import ROWS, quote, quote_name
-from .blocks import MOST_BLOCKS, PARTIAL, Regrouping, fold
+from .blocks import Folding, Regrouping
 from .dialect import Dialect, Field
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..workload.requests import Requests
 
 FAILED = "failed"
+MOST_ID = 1 << 44  # so that the ids of parts, at most 2**17 times as large, fit into 63 bits
 REASONS = {  # why a request is left out: what a tool can't replay
     "arrival_us": "have no arrival",
     "input_tokens": "have no prompt: 0 or unknown input tokens",
@@ -46,7 +47,7 @@ class Wishes:
 class Rows:
     """Requests as a tool gets them.
 
-    sql       a SELECT over the table that gives its columns, `us`, and `known`, the ids before they are complete
+    sql       a SELECT over the table that gives its columns and `us`, the time since the first request
     longest   tokens of the longest prompt with its answer
     left_out  how many requests are left out, by reason
     changes   what else is not as in the table
@@ -72,21 +73,20 @@ class Rows:
     def batches(self, columns: str) -> Iterator[pa.RecordBatch]:
         """Yield columns, given as SQL over the rows and `ids`, in batches."""
         at_once = AT_ONCE_WITH_IDS if self.blocks else AT_ONCE
+        rows = self.blocks.complete(self.sql) if self.blocks else self.sql
         if self.blocks is None or not self.blocks.folds:
-            rows = self.sql if self.blocks is None else f"SELECT *, {self.blocks.complete} AS ids FROM ({self.sql})"
             yield from self.table.tabulate(f"SELECT {columns} FROM ({rows})", "").batches(at_once)
             return
         import duckdb
         import pyarrow as pa
 
-        folded = f"SELECT {columns} FROM (SELECT *, {self.blocks.complete} AS ids FROM batch)"
+        fold = Folding(self.blocks.per_group)
         with duckdb.connect(config={"threads": 1}) as connection:
-            for batch in self.table.tabulate(self.sql, "").batches(at_once):
-                at = batch.schema.get_field_index("known")
-                known = fold(batch.column(at), self.blocks.per_group)
-                table = pa.Table.from_batches([batch]).set_column(at, "known", known)
+            for batch in self.table.tabulate(rows, "").batches(at_once):
+                at = batch.schema.get_field_index("ids")
+                table = pa.Table.from_batches([batch]).set_column(at, "ids", fold(batch.column(at)))
                 connection.register("batch", table)
-                yield from connection.sql(folded).to_arrow_table().to_batches()
+                yield from connection.sql(f"SELECT {columns} FROM batch").to_arrow_table().to_batches()
                 connection.unregister("batch")
 
 
@@ -143,8 +143,6 @@ def choose(table: Requests, dialect: Dialect, wishes: Wishes, others: Iterable[D
     if raised:
         columns[0] = f"* REPLACE ({', '.join(f'{sql} AS {each}' for each, sql in raised.items())})"
     sql = f"SELECT {', '.join(columns)} FROM {ROWS} WHERE {reason} = ''{order}"
-    if blocks:
-        sql = f"SELECT *, {blocks.known} AS known FROM ({sql})"
     rows = Rows(table, dialect, sql, kept["count"], kept["input"], kept["output"], kept["longest"], has, blocks)
     _check_limits(rows)
     changes += _changes_of_blocks(rows)
@@ -305,7 +303,7 @@ def _blocks(table: Requests, dialect: Dialect, wishes: Wishes, has: frozenset[st
         raise BadUse("--block-size", f"{dialect.name} has blocks of {wanted.size} tokens only", got=str(wishes.block))
     if "hash_ids" not in has:
         if wishes.mint:
-            return Regrouping(None, wanted.size or wishes.block or 512, wanted.one_size, wanted.is_tree)
+            return Regrouping(None, -1, wanted.size or wishes.block or 512)
         return None
     if wishes.mint:
         raise BadUse("--mint-unique-blocks", f"{', '.join(table.names)} has ids of its own", next="leave it out")
@@ -321,10 +319,11 @@ def _blocks(table: Requests, dialect: Dialect, wishes: Wishes, has: frozenset[st
             next="" if wanted.size else "give a multiple of it: --block-size",
         )
     ((largest,),) = table.fetch(f"SELECT max(list_max(hash_ids)) FROM {ROWS}")
-    most = PARTIAL // max(1, sizes[0] // size)
-    if largest is not None and largest >= most:
-        raise BadUse(", ".join(table.names), f"has the block id {largest:,}; ids below {most:,} can be exported")
-    return Regrouping(sizes[0], size, wanted.one_size, wanted.is_tree)
+    if largest is not None and largest > MOST_ID:
+        raise BadUse(
+            ", ".join(table.names), f"has the block id {largest:,}; the largest that can be exported is {MOST_ID:,}"
+        )
+    return Regrouping(sizes[0], -1 if largest is None else largest, size, wanted.one_size, wanted.is_tree)
 
 
 def _changes_of_blocks(rows: Rows) -> Iterator[str]:
@@ -333,11 +332,6 @@ def _changes_of_blocks(rows: Rows) -> Iterator[str]:
         yield "There are no prefix blocks: no request shares anything."
     if blocks is None:
         return
-    ((longest, short),) = rows.table.fetch(
-        f"SELECT max({blocks.needed}), count(*) FILTER (len(known) < {blocks.known_if_complete}) FROM ({rows.sql})"
-    )
-    if longest >= MOST_BLOCKS:
-        raise BadUse(", ".join(rows.table.names), f"has a prompt of {longest:,} blocks; fewer than {MOST_BLOCKS:,} fit")
     if blocks.own is None:
         yield f"Block ids are minted: no two requests share any of these blocks of {blocks.size} tokens."
         return
@@ -347,6 +341,8 @@ def _changes_of_blocks(rows: Rows) -> Iterator[str]:
         yield f"Blocks of {blocks.own} tokens are split into blocks of {blocks.size}, which share no more than before."
     if blocks.is_tree or blocks.per_group > 1:
         yield "An id stands for its block and all before it."
+    is_short = f"len({blocks.known}) < {blocks.needed}"
+    ((short,),) = rows.table.fetch(f"SELECT count(*) FROM ({rows.sql}) WHERE {is_short}")
     if short:
         yield f"{short:,} requests have ids for a part of their prompt only; the rest has ids of its own."
 
