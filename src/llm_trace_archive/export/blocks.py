@@ -51,6 +51,17 @@ class Regrouping:
         return self.own is not None and (self.per_group > 1 or self.is_tree)
 
     @property
+    def has_sizes(self) -> bool:
+        """Whether a partial block gets another id than a whole one."""
+        return self.own is not None and (self.one_size or self.folds)
+
+    @property
+    def free(self) -> int:
+        """The first number that is no id yet, before blocks are put together."""
+        used = (self.largest + 1) * self.parts
+        return used + (used * self.base + self.base if self.has_sizes else 0)
+
+    @property
     def base(self) -> int:
         """Tokens of a block before blocks are put together."""
         return self.size // self.per_group
@@ -77,14 +88,13 @@ class Regrouping:
         The ids that no other request has are numbered in the order of the rows.
         """
         short = f"SELECT *, {self.known} AS known, {self.needed} - len(known) AS short FROM ({sql})"
-        ids, free = "known", (self.largest + 1) * self.parts
-        if self.one_size or self.folds:  # a partial block is another one than a whole one of the same id
-            last = f"{free} + known[-1] * {self.base} + input_tokens % {self.base}"
+        ids = "known"
+        if self.has_sizes:  # a partial block is another one than a whole one of the same id
+            last = f"{(self.largest + 1) * self.parts} + known[-1] * {self.base} + input_tokens % {self.base}"
             is_partial = f"short = 0 AND input_tokens % {self.base} <> 0"
             ids = f"CASE WHEN {is_partial} THEN list_append(known[1:len(known) - 1], {last}) ELSE known END"
-            free += free * self.base + self.base
         before = "sum(short) OVER (ROWS UNBOUNDED PRECEDING) - short"
-        new = f"range(CAST({free} + before AS BIGINT), CAST({free} + before + short AS BIGINT))"
+        new = f"range(CAST({self.free} + before AS BIGINT), CAST({self.free} + before + short AS BIGINT))"
         return (
             f"SELECT * EXCLUDE (known, short, before),"
             f" CASE WHEN short = 0 THEN {ids} ELSE list_concat(known, {new}) END AS ids"

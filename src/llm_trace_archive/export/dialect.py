@@ -40,12 +40,14 @@ class Blocks:
     size         the only size it knows; None for any
     one_size     whether an id must stand for the same number of tokens everywhere
     is_tree      whether an id must always follow the same ids
+    largest      the largest id that it reads; None for 63 bits
     """
 
     is_required: bool = True
     size: int | None = None
     one_size: bool = False
     is_tree: bool = False
+    largest: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,8 @@ class Dialect:
     """What a tool reads, and what it makes of it.
 
     tool      its name and the version that this was read in
-    command   how to run it on {file}, which has {count} requests, with blocks of {block} tokens
+    command   how to run it on {file}, which has {count} requests, with blocks of {block} tokens; without blocks,
+              what is in [brackets] is left out
     needs     columns that it can't do without; uses: columns that it reads if they are there
     ignores   what it does not read, or misreads
     formats   endings of the file, the first by default; none for a folder
@@ -61,7 +64,7 @@ class Dialect:
     notes     what a user must know
     limits    the largest value of a column that it takes
     fields    the fields of its rows; unless `write` does something else
-    beside    further files, by what is added to the file's name
+    beside    further files in the same folder, by their names
     any_table whether several workloads can be exported at once, and requests that failed stay
     """
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import textwrap
+from pathlib import PurePath
 
 from .rows import Rows, explain
 
 SUFFIX = ".readme.txt"
 
 
+def stem_of(file: str) -> str:
+    """Return a file's name without what says its kind."""
+    path = PurePath(file)
+    return str(path.with_name(path.name.partition(".")[0]))
+
+
 def command(rows: Rows, file: str) -> str:
     """Return how to run the tool with a file."""
-    values = {"file": shlex.quote(file), "block": rows.block or "BLOCK", "count": rows.count, "longest": rows.longest}
-    found = rows.dialect.command
+    values = {
+        "file": shlex.quote(file),
+        "stem": shlex.quote(stem_of(file)),
+        "name": shlex.quote(PurePath(stem_of(file)).name),
+        "block": rows.block,
+        "kind": "mooncake" if rows.blocks else "trace_synthetic",
+        "count": rows.count,
+        "longest": rows.longest,
+        "duration_ms": rows.duration_us // 1000 + 1,
+    }
+    found = re.sub(r"\[(.*?)\]", r"\1" if rows.blocks else "", rows.dialect.command)
     for name, value in values.items():
         found = found.replace(f"{{{name}}}", str(value))
     return found

@@ -48,7 +48,7 @@ class Rows:
     """Requests as a tool gets them.
 
     sql       a SELECT over the table that gives its columns and `us`, the time since the first request
-    longest   tokens of the longest prompt with its answer
+    longest   tokens of the longest prompt with its answer; duration_us: from the first arrival to the last
     left_out  how many requests are left out, by reason
     changes   what else is not as in the table
     """
@@ -60,6 +60,7 @@ class Rows:
     input_tokens: int
     output_tokens: int
     longest: int
+    duration_us: int
     has: frozenset[str]
     blocks: Regrouping | None
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -143,7 +144,9 @@ def choose(table: Requests, dialect: Dialect, wishes: Wishes, others: Iterable[D
     if raised:
         columns[0] = f"* REPLACE ({', '.join(f'{sql} AS {each}' for each, sql in raised.items())})"
     sql = f"SELECT {', '.join(columns)} FROM {ROWS} WHERE {reason} = ''{order}"
-    rows = Rows(table, dialect, sql, kept["count"], kept["input"], kept["output"], kept["longest"], has, blocks)
+    duration = kept["last"] - kept["first"] if dialect.has_arrivals else 0
+    sums = kept["count"], kept["input"], kept["output"], kept["longest"], duration
+    rows = Rows(table, dialect, sql, *sums, has, blocks)
     _check_limits(rows)
     changes += _changes_of_blocks(rows)
     if dialect.has_arrivals and not wishes.arrivals:
@@ -245,6 +248,7 @@ def _measure(table: Requests, dialect: Dialect, reason: str) -> dict[str, dict[s
         "output": "coalesce(sum(output_tokens), 0)",
         "longest": "coalesce(max(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0)",
         "first": "min(arrival_us)",
+        "last": "max(arrival_us)",
         "goes_back": "coalesce(bool_or(back), false)",
         "first_segment": "min(segment)",
         "last_segment": "max(segment)",
@@ -332,6 +336,17 @@ def _changes_of_blocks(rows: Rows) -> Iterator[str]:
         yield "There are no prefix blocks: no request shares anything."
     if blocks is None:
         return
+    missing = f"{blocks.needed} - len({blocks.known})"
+    ((short, new),) = rows.table.fetch(
+        f"SELECT count(*) FILTER (n > 0), coalesce(sum(n), 0) FROM (SELECT {missing} AS n FROM ({rows.sql}))"
+    )
+    largest = rows.dialect.blocks.largest if rows.dialect.blocks else None
+    if largest and not blocks.folds and blocks.free + new > largest:
+        raise BadUse(
+            ", ".join(rows.table.names),
+            f"needs block ids up to {blocks.free + int(new):,}, and {rows.dialect.name} reads none above {largest:,}",
+            next="export a part of it: llm-traces shape --help",
+        )
     if blocks.own is None:
         yield f"Block ids are minted: no two requests share any of these blocks of {blocks.size} tokens."
         return
@@ -339,10 +354,10 @@ def _changes_of_blocks(rows: Rows) -> Iterator[str]:
         yield f"Blocks of {blocks.own} tokens are put together to blocks of {blocks.size}, which share less."
     if blocks.size < blocks.own:
         yield f"Blocks of {blocks.own} tokens are split into blocks of {blocks.size}, which share no more than before."
-    if blocks.is_tree or blocks.per_group > 1:
+    if blocks.has_sizes:
+        yield "A block at the end of a prompt that is not whole has another id than whole blocks have."
+    if blocks.folds:
         yield "An id stands for its block and all before it."
-    is_short = f"len({blocks.known}) < {blocks.needed}"
-    ((short,),) = rows.table.fetch(f"SELECT count(*) FROM ({rows.sql}) WHERE {is_short}")
     if short:
         yield f"{short:,} requests have ids for a part of their prompt only; the rest has ids of its own."
 

@@ -65,8 +65,8 @@ def export(
         with open_output(path) as file, compressed(file, compression) as out:
             write_rows(rows, fields_of(rows), ending, out)
     if path and (path.is_file() or path.is_dir()):
-        for added, text in chosen.beside(rows, path.name).items():
-            write_output(path.with_name(path.name + added), text)
+        for name, text in chosen.beside(rows, path.name).items():
+            write_output(path.with_name(name), text)
         if with_readme:
             write_output(path.with_name(path.name + SUFFIX), readme(rows, path.name, compression))
     return Exported(
