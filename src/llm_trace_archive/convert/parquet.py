@@ -104,9 +104,7 @@ class ParquetSink:
         table = pa.Table.from_batches(self._held, self.schema)
         group, rest = table.slice(0, rows), table.slice(rows)
         for name in self._texts:
-            # Dictionaries in order of first appearance within the group, not within the batches.
-            plain = pc.cast(group.column(name), pa.string())
-            encoded = pa.chunked_array([pc.dictionary_encode(plain.combine_chunks())])
+            encoded = _encode(group.column(name))
             group = group.set_column(group.schema.get_field_index(name), self.schema.field(name), encoded)
         self._writer.write_table(group.combine_chunks(), row_group_size=rows)
         self._held = rest.to_batches()
@@ -153,6 +151,13 @@ def read_parts(table: Table) -> list[Part]:
         reason = str(error)[:200]
     again = f"llm-traces build {table.path.parent.name}/{table.path.stem}"
     raise Problem(table.path.name, "is not a Parquet file of this archive", reason=reason, next=again)
+
+
+def _encode(texts: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return texts with their dictionary in order of first appearance, not in that of the batches."""
+    one = texts.unify_dictionaries().combine_chunks()
+    seen = pc.drop_null(pc.unique(one.indices))
+    return pa.DictionaryArray.from_arrays(pc.index_in(one.indices, seen), one.dictionary.take(seen))
 
 
 def _unit(field: pa.Field) -> str:
