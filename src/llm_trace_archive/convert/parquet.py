@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..columns.arrays import to_integers
 from ..core.errors import Problem
 from ..core.table import Table
 from .formats.layout import Layout
@@ -96,7 +97,7 @@ class ParquetSink:
             table = pa.Table.from_batches(self._held)
             lengths = np.zeros(len(table), np.int64)
             for name in self._lists:
-                lengths += pc.fill_null(pc.list_value_length(table.column(name)), 0).to_numpy().astype(np.int64)
+                lengths += to_integers(pc.list_value_length(table.column(name)).combine_chunks())
             cut = min(cut, int(np.searchsorted(np.cumsum(lengths), GROUP_IDS)) + 1)
         return cut
 

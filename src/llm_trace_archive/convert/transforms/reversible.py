@@ -134,7 +134,7 @@ class Ids(Transform):
         values = columns[self.rule.column]
         ids = to_integers(values.flatten())
         if self.rule.offset:
-            lengths = to_integers(pc.fill_null(pc.list_value_length(values), 0))
+            lengths = to_integers(pc.list_value_length(values))
             ids = ids - np.repeat(to_integers(columns[self.rule.offset]), lengths)
         return write_lists(values, ids)
 
