@@ -8,14 +8,13 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from .errors import UNPRINTABLE, BadUse
+from .files import open_regular
 
 LARGEST = 64 << 20  # bytes of a file; a lock of 10,000 resources has a third of it
 DEEPEST = 32  # objects and lists inside one another
@@ -31,14 +30,8 @@ def read_text(path: Path, name: str) -> str:
     """Return the text of a file that messages call `name`. Raises BadUse unless it is a regular file of UTF-8 text."""
     again = f"fix the file, or: git checkout -- {name}"
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe would wait for a writer
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise BadUse(name, "is not a regular file", next=again)
-            with os.fdopen(handle, "rb", closefd=False) as file:
-                content = file.read(LARGEST + 1)
-        finally:
-            os.close(handle)
+        with open_regular(path) as file:
+            content = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise BadUse(name, "is missing", expected=f"the file {path}", next=again) from None
     except OSError as error:
