@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..columns.arrays import from_integers
 from ..columns.constraints import violations
 from ..core.errors import BadUpstream
 from ..core.recipe import Rule, UpstreamFile, Workload
@@ -95,7 +97,7 @@ class Canonicaliser:
                     else:
                         columns[name] = pc.cast(constant, kind).take(zeros)
                 elif name == self._row_column:
-                    columns[name] = pa.arange(self.rows, self.rows + rows)
+                    columns[name] = from_integers(np.arange(self.rows, self.rows + rows))
                 elif name not in columns:
                     columns[name] = pa.nulls(rows, kind)
                 elif columns[name].type != kind:
