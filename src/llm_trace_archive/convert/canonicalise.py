@@ -104,7 +104,7 @@ class Canonicaliser:
                 if name in constants:
                     columns[name] = _repeat(constants[name], rows, kind)
                 elif name == self._row_column:
-                    columns[name] = pa.arange(self.rows, self.rows + rows)
+                    columns[name] = from_integers(np.arange(self.rows, self.rows + rows))
                 elif name not in columns:
                     columns[name] = pa.nulls(rows, kind)
                 elif columns[name].type != kind:

@@ -144,6 +144,8 @@ def read_parts(table: Table) -> list[Part]:
         parts: list[Part] = []
         for each in metadata.get("files", ()):
             layout = Layout(**each["layout"]) if "layout" in each else parts[-1].layout
+            if type(each["rows"]) is not int or not 0 <= each["rows"] <= table.rows:
+                raise ValueError(f"its metadata gives {each['name']!a} {each['rows']!a} of {table.rows} rows")
             parts.append(Part(each["name"], each["rows"], layout))
         if parts and len({part.name for part in parts}) == len(parts):
             return parts
