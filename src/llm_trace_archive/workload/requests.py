@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.kv_cache import HitRatio, columns_for, hit_ratio
 from ..core.errors import BadUse
+from ..core.sql import ROWS, quote_name
 from . import series
 from .profile import Profile, measure
-from .records import ROWS, Records, Source, quote_name
+from .records import Records, Source
 from .shape import Shaping
 from .times import Time
+
+if TYPE_CHECKING:
+    from ..export.run import Exported
 
 ROWS_AT_ONCE = 1 << 14
 
@@ -39,6 +43,12 @@ class Requests(Shaping):
         from .save import save  # which imports what writes Parquet
 
         save(self, Path(path))
+
+    def export(self, dialect: str, path: str | Path, **wishes: Any) -> Exported:
+        """Write the requests to a file that a serving tool reads; see `export.run.export` and docs/export.md."""
+        from ..export.run import export
+
+        return export(self, dialect, Path(path), **wishes)
 
     def hit_ratio(self, *, by: str | Sequence[str] = (), **question: Any) -> HitRatio | None:
         """Return the hit ratios of KV caches of some capacities; see `analysis.kv_cache.hit_ratio`.
