@@ -143,7 +143,9 @@ class Canonicaliser:
 
     def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadUpstream:
         file, layout = source.file, source.layout
-        unit = {"conversations": "answer", "weka": "request"}.get(layout.format, "line")
+        unit = {"conversations": "answer", "weka": "request", "weka-session-times": "request"}.get(
+            layout.format, "line"
+        )
         number = row + (2 if layout.format == "csv" else 1)
         recipe = f"recipes/{self.workload.trace}.toml"
         rule = next((rule for rule in file.rules if rule.column == column and rule.source), Rule(column))
