@@ -50,6 +50,7 @@ class Archive:
         """
         if start := start or archive_folder():
             return cls.find(start)
+        require_utf8(Path.cwd())
         with contextlib.suppress(BadUse):
             return cls.find()
         package = Path(__file__).parent.parent

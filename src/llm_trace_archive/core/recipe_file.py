@@ -240,9 +240,10 @@ def _workload(
     given = {**shared, **own}
     columns = _over(shared.get("columns", {}), own.get("columns", {}))
     base = origin.get("base", "")
+    by_file: Mapping[str, Mapping[str, float]] = {}
     listed, files = None, own.get("files")
     if files is None:
-        listed, files = _read_list(folder / own["files_from"], base)
+        listed, files, by_file = _read_list(folder / own["files_from"], base)
     return Workload(
         trace=raw["name"],
         name=own["name"],
@@ -252,7 +253,7 @@ def _workload(
         files=tuple(_files(origin, base, columns, files, tuple(given.get("drops", ())))),
         properties={**shared.get("properties", {}), **own.get("properties", {})},
         expect={**shared.get("expect", {}), **own.get("expect", {})},
-        published=tuple(_published([*shared.get("published", ()), *own.get("published", ())])),
+        published=tuple(_published([*shared.get("published", ()), *own.get("published", ())], by_file)),
         anomalies=tuple(own.get("anomalies", ())),
         restores=given.get("restores", True),
         listed=listed,
@@ -293,12 +294,18 @@ def _stored(kind: Kind, canonical: Mapping[str, Any]) -> Iterator[tuple[str, str
 # -- published figures ------------------------------------------------------------------------------------------------
 
 
-def _published(groups: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield every figure of groups that share a source, a tolerance and a note."""
+def _published(
+    groups: Iterable[Mapping[str, Any]], by_file: Mapping[str, Mapping[str, float]]
+) -> Iterator[dict[str, Any]]:
+    """Yield every figure of groups that share a source, a tolerance and a note.
+
+    by_file  the figures of the list of files, by figure and by file; a group names those that it publishes
+    """
     for group in groups:
         shared = {"tolerance": 0} | {key: group[key] for key in ("tolerance", "source", "note") if key in group}
-        for figure, value in group.items():
-            if figure not in ("source", "note", "tolerance", "by"):
+        listed = {name: by_file.get(name, {}) for name in group.get("listed", ())}
+        for figure, value in {**group, **listed}.items():
+            if figure not in ("source", "note", "tolerance", "by", "listed"):
                 for each in _figures(figure, value, group.get("by")):
                     yield each | shared
 
@@ -381,23 +388,32 @@ def _rules(columns: Mapping[str, Mapping[str, Any]]) -> tuple[Rule, ...]:
 # -- files ------------------------------------------------------------------------------------------------------------
 
 _LIST_HEADER = "name\tgit_blob"
-_LIST_LINE = re.compile(r"(?!\.)[A-Za-z0-9._+=,-]+\t[0-9a-f]{40}")
+_LIST_LINE = re.compile(r"(?!\.)[A-Za-z0-9._+=,-]+\t[0-9a-f]{40}((?:\t\d+(?:\.\d+)?)*)", re.ASCII)
+_LIST_FIGURES = re.compile(_LIST_HEADER + r"((?:\t[a-z_]+)*)")
 
 
-def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
-    """Read the list of files at `path`, and give each as a recipe would. Raises BadUse that names the wrong lines."""
+def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]], dict[str, dict[str, float]]]:
+    """Read the list of files at `path`: what it is, each file as a recipe gives it, and figures of the files.
+
+    The figures are by name and by file, without its ending. Raises BadUse that names the wrong lines.
+    """
     name = f"recipes/{path.name}"
     text = read_text(path, name)
     if not text.isascii():
         raise BadUse(name, "the list of files is not ASCII text", next=f"git checkout -- {name}")
     header, *lines = text.splitlines() or [""]
-    faults = [(1, header)] if header != _LIST_HEADER else []
+    named = _LIST_FIGURES.fullmatch(header)
+    faults = [] if named else [(1, header)]
+    figures: dict[str, dict[str, float]] = {each: {} for each in named[1].split("\t")[1:]} if named else {}
     blobs: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
-        file, _, blob = line.partition("\t")
-        if not _LIST_LINE.fullmatch(line) or file in blobs:
+        file, blob, *values = (*line.split("\t"), "")
+        if not _LIST_LINE.fullmatch(line) or file in blobs or len(values) != len(figures) + 1:
             faults.append((number, line))
+            continue
         blobs[file] = blob
+        for each, value in zip(figures, values, strict=False):
+            figures[each][file.partition(".")[0]] = float(value)
     if faults or not blobs:
         raise BadUse(
             name,
@@ -407,7 +423,7 @@ def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
             next=f"git checkout -- {name}",
         )
     files = [{"name": file, "git_blob": blob} for file, blob in blobs.items()]
-    return FileList(name, hashlib.sha256(text.encode()).hexdigest(), base), files
+    return FileList(name, hashlib.sha256(text.encode()).hexdigest(), base), files, figures
 
 
 def _url(base: str, place: str) -> str:

@@ -31,6 +31,7 @@ class Layout:
     compression  "gzip", or empty; the layout is that of the content
     content      sha256 (hex) of the content, where the pin is that of a file around it (compressed, or a tar)
     spelling     how the numbers of a field are written, learnt while reading
+    document     how a JSON document of several lines is set out: compact, "spaced", or with an indent of so many spaces
     odd_lines    lines that are written in another style than the others, by number from 0, with their ends
     """
 
@@ -43,6 +44,7 @@ class Layout:
     compression: str = ""
     content: str = ""
     spelling: dict[str, str] = field(default_factory=dict)
+    document: str = ""
     odd_lines: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
