@@ -100,6 +100,7 @@ class ByColumn(Resource):
         """Return a valid report with a warning, which is logged as well: nothing is wrong, but nothing was checked."""
         get = f"llm-traces get {self.custom['trace']}/{self.custom['workload']}"
         warning = f"nothing was checked: the content of {self.path} is not here; get it with: {get}"
+        warning = ascii(warning)[1:-1]  # a terminal would obey what a descriptor may say
         log.warning("%s: %s", self.name, warning)
         return _report(self, timer, warnings=[warning])
 

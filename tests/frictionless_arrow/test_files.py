@@ -227,6 +227,11 @@ def test_a_pointer_of_git_annex_is_absent_content(tmp_path: Path, pointer: str) 
         assert bool(report.task.warnings) is bool(custom)
 
 
+def test_what_a_descriptor_says_is_printed_as_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (warning,) = annexed(tmp_path, trace="\x1b[2J", workload="\x07\u202e").validate().task.warnings
+    assert r"\x1b[2J/\x07\u202e" in warning and "\x1b" not in caplog.text + warning
+
+
 def test_absent_content_of_others_is_an_error_as_in_stock(tmp_path: Path) -> None:
     package = annexed(tmp_path)
     assert kinds(package.validate()) == ["scheme-error"]
