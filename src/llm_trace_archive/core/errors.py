@@ -10,6 +10,7 @@ import re
 # Control characters but tab and newline, signs that turn the direction of text, line ends of Unicode, and halves of
 # surrogate pairs: terminals obey them, or files can't hold them.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST = 4096  # characters of a line of a message, as many as a path may have
 FINDINGS = 1  # the data is not what it should be
 USAGE = 2  # wrong use, or an environment that does not allow the work
 
@@ -41,7 +42,7 @@ class Problem(Exception):
             first, *rest = text.splitlines() or [""]
             lines.append(f"  {label:<{width}}  {first}")
             lines += [f"  {'':<{width}}  {line}" for line in rest]
-        return printable("\n".join(lines))
+        return printable("\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}..." for line in lines))
 
 
 class BadUse(Problem):
