@@ -46,6 +46,13 @@ def _repeat(value: Any, rows: int, kind: pa.DataType) -> pa.Array:
     return pc.cast(one, kind).take(zeros)
 
 
+class BadRow(BadUpstream):
+    """A row that can't be converted: its number in its file, from 0, and why, without the value."""
+
+    row = 0
+    reason = ""
+
+
 class Canonicaliser:
     """Converts a workload's upstream files to its table, and numbers the rows across these files."""
 
@@ -141,7 +148,7 @@ class Canonicaliser:
             expected = f"from {-largest - 1:,} to {largest:,}" if pa.types.is_integer(item) else f"{item}"
             raise self._error(source, offset + index, name, expected, got) from None
 
-    def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadUpstream:
+    def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadRow:
         file, layout = source.file, source.layout
         unit = {"conversations": "answer", "weka": "request", "weka-session-times": "request"}.get(
             layout.format, "line"
@@ -149,13 +156,14 @@ class Canonicaliser:
         number = row + (2 if layout.format == "csv" else 1)
         recipe = f"recipes/{self.workload.trace}.toml"
         rule = next((rule for rule in file.rules if rule.column == column and rule.source), Rule(column))
-        return file_error(
-            self.workload,
-            file,
-            "has a value that can't be converted",
+        error = BadRow(
+            str(self.workload),
+            f"{file.name} has a value that can't be converted",
             where=f"{unit} {number:,}, column '{rule.source or column}'",
             expected=expected,
             got=got if len(got) < 120 else got[:117] + "...",
             hint='empty = "null" accepts a missing value' if got in ("''", "null") and not rule.empty else "",
             next=f"fix '{column}' in {recipe}, or compare the file with {file.url}; nothing was built",
         )
+        error.row, error.reason = row, f"'{rule.source or column}' is not {expected}"
+        return error

@@ -28,7 +28,7 @@ from .formats.text import replace_lines
 from .parquet import Part, read_parts
 from .transforms.select import make_transforms
 
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)

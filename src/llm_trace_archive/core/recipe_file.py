@@ -46,16 +46,67 @@ def read(path: Path, canonical: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _problem(path: Path, text: str, faults: list[Fault]) -> BadUse:
+# What a recipe of one's own log need not say. The address is asked for nothing.
+_OF_A_LOG: Mapping[str, Any] = {
+    "description": "Requests of a log.",
+    "homepage": "https://log.invalid",
+    "base": "https://log.invalid/",
+    "collected": "By the owner of the log.",
+    "format": "jsonl",
+    "licence": {"spdx": "LicenseRef-unpublished", "redistribute": False, "source": "https://log.invalid"},
+    "properties": {"arrivals": "measured"},
+    "columns": {},
+}
+
+
+def read_log_recipe(path: Path, trace: str, log: str, canonical: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """Read the recipe of a log, and return it with its section [log], which says how records are found.
+
+    trace, log  what trace and workload are called in the table, unless the recipe has a name
+
+    It may leave out what `_OF_A_LOG` has; every column may be null. Raises BadUse as `read` does.
+    """
+    text, given = _read_toml(path, path.name)
+    section = given.pop("log", {})
+    faults: list[Fault] = [(("log", *where), why) for where, why in find_faults(section, "log.schema.json")]
+    name = given.get("name", trace)
+    said = {"name": name, "title": name, "cite": f"{name}, unpublished", **_OF_A_LOG, **given}
+    if prompt := section.get("prompt") if not faults else None:
+        said["columns"] = {**said["columns"], "hash_ids": {"from": "@blocks"}}
+        said["properties"] = (
+            {**said["properties"], "block_tokens": prompt["tokens"]} if "tokens" in prompt else said["properties"]
+        )
+    for column in said["columns"].values() if isinstance(said["columns"], dict) else ():
+        if isinstance(column, dict) and "from" in column:
+            column.setdefault("empty", "null")
+    said["workloads"] = [{"name": log, "title": "Requests of a log", "restores": False, "files": [{"name": "log"}]}]
+    if not faults:
+        faults = list(find_faults(said, "recipe.schema.json"))
+    if not faults:
+        recipe = _recipe(path, said, said, canonical)
+        names = frozenset(field["name"] for field in canonical["fields"])
+        faults = [*_time_faults(recipe), *_column_faults(said, recipe, names), *_property_faults(recipe)]
+    if faults:
+        raise _problem(path, text, faults, path.name, "schemas/log.schema.json and schemas/recipe.schema.json explain")
+    return recipe, section
+
+
+def _problem(
+    path: Path,
+    text: str,
+    faults: list[Fault],
+    name: str = "",
+    explained: str = "schemas/recipe.schema.json explains",
+) -> BadUse:
     lines = [
         f"line {_line_of(text, where)}: {'.'.join(map(str, where))[:200] or 'top level'}: {why[:300]}"
         for where, why in faults
     ]
     return BadUse(
-        f"recipes/{path.name}",
+        name or f"recipes/{path.name}",
         "the recipe is wrong" if len(lines) == 1 else f"the recipe is wrong in {len(lines)} places",
         found="\n".join(lines),
-        next="fix the recipe; schemas/recipe.schema.json explains each key",
+        next=f"fix the recipe; {explained} each key",
     )
 
 
@@ -75,8 +126,8 @@ def _form_faults(raw: Mapping[str, Any], path: Path) -> list[Fault]:
     return list(find_faults(raw, "recipe.schema.json")) or list(_meaning_faults(raw, path))
 
 
-def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    name = f"recipes/{path.name}"
+def _read_toml(path: Path, name: str = "") -> tuple[str, dict[str, Any]]:
+    name = name or f"recipes/{path.name}"
     text = read_text(path, name)
     try:
         if _LONG_KEY.search(text):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +64,7 @@ class Dialect:
     notes     what a user must know
     limits    the largest value of a column that it takes
     fields    the fields of its rows; unless `write` does something else
+    reshape   makes other rows of the SELECT that gives the requests and `ids`; changes: what that changes
     beside    further files in the same folder, by their names
     any_table whether several workloads can be exported at once, and requests that failed stay
     """
@@ -75,6 +76,8 @@ class Dialect:
     ignores: str
     fields: Callable[[Rows], Mapping[str, Field]] | None = None
     write: Callable[[Rows, Path], None] | None = None
+    reshape: Callable[[Rows, str], str] | None = None
+    changes: Callable[[Rows], Iterable[str]] | None = None
     uses: tuple[str, ...] = ()
     formats: tuple[str, ...] = (".jsonl",)
     unpacks: tuple[str, ...] = ()

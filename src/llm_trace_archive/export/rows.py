@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -72,23 +73,32 @@ class Rows:
         return self.blocks.size if self.blocks else None
 
     def batches(self, columns: str) -> Iterator[pa.RecordBatch]:
-        """Yield columns, given as SQL over the rows and `ids`, in batches."""
+        """Yield columns, given as SQL over the dialect's rows and `ids`, in batches."""
         at_once = AT_ONCE_WITH_IDS if self.blocks else AT_ONCE
-        rows = self.blocks.complete(self.sql) if self.blocks else self.sql
+        complete = self.blocks.complete(self.sql) if self.blocks else self.sql
         if self.blocks is None or not self.blocks.folds:
-            yield from self.table.tabulate(f"SELECT {columns} FROM ({rows})", "").batches(at_once)
+            yield from self.table.tabulate(f"SELECT {columns} FROM ({self._reshape(complete)})", "").batches(at_once)
             return
         import duckdb
         import pyarrow as pa
 
-        fold = Folding(self.blocks.per_group)
+        source = self.table.tabulate(complete, "")
+        batches = self._folded(source.batches(at_once), Folding(self.blocks.per_group))
+        first = next(batches)
+        reader = pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], batches))
         with duckdb.connect(config={"threads": 1}) as connection:
-            for batch in self.table.tabulate(rows, "").batches(at_once):
-                at = batch.schema.get_field_index("ids")
-                table = pa.Table.from_batches([batch]).set_column(at, "ids", fold(batch.column(at)))
-                connection.register("batch", table)
-                yield from connection.sql(f"SELECT {columns} FROM batch").to_arrow_table().to_batches()
-                connection.unregister("batch")
+            connection.register("folded", reader)
+            rows = connection.sql(f"SELECT {columns} FROM ({self._reshape('SELECT * FROM folded')})")
+            yield from rows.to_arrow_reader(at_once)
+
+    def _reshape(self, sql: str) -> str:
+        return self.dialect.reshape(self, sql) if self.dialect.reshape else sql
+
+    @staticmethod
+    def _folded(batches: Iterator[pa.RecordBatch], fold: Folding) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            at = batch.schema.get_field_index("ids")
+            yield batch.set_column(at, "ids", fold(batch.column(at)))
 
 
 def choose(table: Requests, dialect: Dialect, wishes: Wishes, others: Iterable[Dialect]) -> Rows:
@@ -149,6 +159,8 @@ def choose(table: Requests, dialect: Dialect, wishes: Wishes, others: Iterable[D
     rows = Rows(table, dialect, sql, *sums, has, blocks)
     _check_limits(rows)
     changes += _changes_of_blocks(rows)
+    if dialect.changes:
+        changes += dialect.changes(rows)
     if dialect.has_arrivals and not wishes.arrivals:
         changes += [f"Arrivals of {each.workload} are {each.arrivals}." for each in table.source.origins
                     if each.arrivals != "measured"]  # fmt: skip

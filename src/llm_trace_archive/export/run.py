@@ -98,7 +98,7 @@ def _ending(dialect: Dialect, path: Path | None, format: str | None) -> tuple[st
             f"{dialect.name} has no such format" if format else f"the name does not end as a file for {dialect.name}",
             expected=", ".join(f"FILE{each}" for each in dialect.formats) + ", and .gz or .zst after it",
         )
-    if compression and (ending == ".parquet" or not dialect.formats):
+    if compression and (ending == ".parquet" or dialect.write):
         raise BadUse(name, "is not compressed as a whole", next=f"leave out {compression}")
     return ending, compression
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..dialect import TIMED, Blocks, Dialect
 from .mooncake import rows_of
 
-RUN = 'python -c "import sys; from dynamo.replay.api import run_trace_replay as run; print(run(sys.argv[1],'
+RUN = 'python -c "import sys; from dynamo.replay.api import run_trace_replay as run; print(run(sys.argv.pop(),'
 
 DIALECT = Dialect(
     name="dynamo",
