@@ -20,6 +20,10 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def _shorten(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+
+
 class Problem(Exception):
     """One failure: a headline, then aligned lines in the order given, such as expected, got, kept at, next.
 
@@ -42,7 +46,7 @@ class Problem(Exception):
             first, *rest = text.splitlines() or [""]
             lines.append(f"  {label:<{width}}  {first}")
             lines += [f"  {'':<{width}}  {line}" for line in rest]
-        return printable("\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}..." for line in lines))
+        return printable("\n".join(map(_shorten, lines)))
 
 
 class BadUse(Problem):
