@@ -20,7 +20,7 @@ from ..columns.constraints import violations
 from ..convert.parquet import ParquetSink
 from ..core.archive import Archive
 from ..core.errors import BadUse
-from ..core.files import hash_file, replacing
+from ..core.files import hash_file, output
 from ..core.schema import arrow_schema
 from ..core.sql import quote
 from ..core.table import UNREADABLE, Table
@@ -74,14 +74,9 @@ def save(requests: Shaping, path: Path) -> None:
     requests.require_one_table("save()")
     for note in notes(requests):
         warn("save()", note)
-    try:
-        with replacing(path.resolve()) as part, ParquetSink(part, requests.schema, _facts(requests)) as sink:
-            for batch in requests.batches():
-                sink.write(batch)
-    except OSError as error:
-        raise BadUse(
-            str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
-        ) from None
+    with output(path) as part, ParquetSink(part, requests.schema, _facts(requests)) as sink:
+        for batch in requests.batches():
+            sink.write(batch)
 
 
 def _facts(requests: Shaping) -> dict[str, str]:
