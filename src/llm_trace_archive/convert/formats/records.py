@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...core.recipe import UpstreamFile, Workload
-from .layout import FieldTexts, Layout, OpenFile, check_fields, file_error
+from .layout import FieldTexts, KeyOrder, Layout, OpenFile, check_fields, file_error
 from .text import compression_of, join_records, read_edges
 
 ROWS = 1 << 13  # of a batch
@@ -73,6 +73,8 @@ class _Reader:
         self.known = frozenset(self.fields)
         self.may_miss = {rule.source for rule in source.file.rules if rule.empty}
         self.missing: dict[str, str] = {}
+        self.order = KeyOrder()
+        self.order.agrees(tuple(self.layout.fields))
 
     def read(self, lines: list[tuple[int, bytes]]) -> pa.RecordBatch:
         """Return the rows of some lines, each with its number."""
@@ -101,20 +103,14 @@ class _Reader:
             raise self._error(number, cut, "a JSON object", got)
         if not text.isascii() and UTF8 not in self.layout.document:
             self.layout.document += UTF8
-        order = self.layout.fields
-        if list(record) == order:
+        if list(record) == self.layout.fields:
             return record
         if unknown := sorted(set(record) - self.known):
             raise self._error(number, "", "keys " + ", ".join(self.fields), f"unknown keys {', '.join(unknown)}"[:500])
-        previous = ""
-        for key in record:
-            if key not in order:
-                order.insert(order.index(previous) + 1 if previous else 0, key)
-            previous = key
-        if list(record) != (expected := [key for key in order if key in record]):
-            raise self._error(
-                number, "", f"keys {', '.join(expected)}, in this order", f"keys {', '.join(record)}"[:500]
-            )
+        if not self.order.agrees(tuple(record)):
+            expected = ", ".join(key for key in self.order.order if key in record)
+            raise self._error(number, "", f"keys {expected}, in this order", f"keys {', '.join(record)}"[:500])
+        self.layout.fields = self.order.order
         return record
 
     def _value(self, number: int, name: str, record: dict[str, Any]) -> Any:
