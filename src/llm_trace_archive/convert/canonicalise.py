@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..columns.arrays import from_integers, from_values, to_mask
 from ..columns.constraints import violations
 from ..core.errors import BadUpstream
 from ..core.recipe import Rule, UpstreamFile, Workload
@@ -30,6 +33,17 @@ def list_constants(workload: Workload, file: UpstreamFile) -> dict[str, Any]:
     constants |= {rule.column: rule.value for rule in file.rules if rule.source is None}
     filled = {column for rule in file.rules if rule.source is not None for column in rule.columns}
     return {name: value for name, value in constants.items() if name not in filled}
+
+
+def _repeat(value: Any, rows: int, kind: pa.DataType) -> pa.Array:
+    """Return an array of one value."""
+    if value is None:
+        return pa.nulls(rows, kind)
+    zeros = from_integers(np.zeros(rows, np.int32))
+    one = from_values([value if isinstance(value, str) else json.dumps(value)], pa.string())
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(zeros, one)
+    return pc.cast(one, kind).take(zeros)
 
 
 class BadRow(BadUpstream):
@@ -95,21 +109,17 @@ class Canonicaliser:
         for name, kind in self._types.items():
             with self._filling(source, name):
                 if name in constants:
-                    zeros = pa.nulls(rows, pa.int32()).fill_null(0)
-                    constant = pa.array([constants[name]])
-                    if pa.types.is_dictionary(kind):
-                        columns[name] = pa.DictionaryArray.from_arrays(zeros, constant)
-                    else:
-                        columns[name] = pc.cast(constant, kind).take(zeros)
+                    columns[name] = _repeat(constants[name], rows, kind)
                 elif name == self._row_column:
-                    columns[name] = pa.arange(self.rows, self.rows + rows)
+                    columns[name] = from_integers(np.arange(self.rows, self.rows + rows))
                 elif name not in columns:
                     columns[name] = pa.nulls(rows, kind)
                 elif columns[name].type != kind:
                     columns[name] = self._narrow(source, offset, name, columns[name], kind)
         table = pa.RecordBatch.from_arrays([columns[name] for name in self._types], schema=self.schema)
         for name, expected, mask in violations(self.table_schema, table):
-            if (index := pc.index(mask, True).as_py()) >= 0:
+            if (wrong := to_mask(mask)).any():
+                index = int(wrong.argmax())
                 raise self._error(source, offset + index, name, expected, str(table.column(name)[index].as_py()))
         return table
 

@@ -123,7 +123,7 @@ def _read_origin(path: Path, name: str) -> tuple[dict[str, Any], list[Fault]]:
 
 
 def _form_faults(raw: Mapping[str, Any], path: Path) -> list[Fault]:
-    return [*find_faults(raw, "recipe.schema.json"), *_meaning_faults(raw, path)]
+    return list(find_faults(raw, "recipe.schema.json")) or list(_meaning_faults(raw, path))
 
 
 def _read_toml(path: Path, name: str = "") -> tuple[str, dict[str, Any]]:
@@ -140,33 +140,23 @@ def _read_toml(path: Path, name: str = "") -> tuple[str, dict[str, Any]]:
 
 
 def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[Fault]:
-    """Find what a JSON Schema can't express."""
-    if isinstance(raw.get("name"), str) and raw["name"] != path.stem:
+    """Find what a JSON Schema can't express, in a recipe that has its form."""
+    if raw["name"] != path.stem:
         yield ("name",), f"'{raw['name']}' but the file is {path.name}"
-    seen: set[str] = set()
-    workloads = raw.get("workloads")
-    for index, workload in enumerate(workloads if isinstance(workloads, list) else ()):
-        if not isinstance(workload, dict):
-            continue
-        name = workload.get("name")
-        if isinstance(name, str):
-            if name in seen:
-                yield ("workloads", index, "name"), f"'{name}' appears twice"
-            seen.add(name)
+    for key in ("workloads", "views"):
+        seen: set[str] = set()
+        for index, each in enumerate(raw.get(key, ())):
+            if each["name"] in seen:
+                yield (key, index, "name"), f"'{each['name']}' appears twice"
+            seen.add(each["name"])
+    names = {workload["name"] for workload in raw["workloads"]}
+    for index, workload in enumerate(raw["workloads"]):
         table = workload.get("table", REQUEST)
-        tables = raw.get("tables")
-        if table != REQUEST and isinstance(table, str) and not (isinstance(tables, dict) and table in tables):
+        if table != REQUEST and table not in raw.get("tables", {}):
             yield ("workloads", index, "table"), f"there is no [tables.{table}]"
-    views = raw.get("views")
-    names: set[str] = set()
-    for index, view in enumerate(views if isinstance(views, list) else ()):
-        if not isinstance(view, dict) or not isinstance(view.get("name"), str):
-            continue
-        if view["name"] in names:
-            yield ("views", index, "name"), f"'{view['name']}' appears twice"
-        names.add(view["name"])
+    for index, view in enumerate(raw.get("views", ())):
         for key in ("only", "removes"):
-            for unknown in (each for each in view.get(key, ()) if each not in seen):
+            for unknown in (each for each in view.get(key, ()) if each not in names):
                 yield ("views", index, key), f"there is no workload '{unknown}'"
 
 

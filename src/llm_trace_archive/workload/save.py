@@ -22,10 +22,10 @@ from ..core.archive import Archive
 from ..core.errors import BadUse
 from ..core.files import hash_file, replacing
 from ..core.schema import arrow_schema
+from ..core.sql import quote
 from ..core.table import UNREADABLE, Table
 from .notes import notes
 from .origin import Origin
-from .records import quote
 from .shape import Merged, Shaping, collect_warnings, warn
 
 if TYPE_CHECKING:

@@ -38,11 +38,12 @@ from ...core.files import hash_file, replacing
 from ...core.recipe import Recipe, UpstreamFile, Workload
 from ...core.recipe_file import read_log_recipe
 from ...core.schema import arrow_schema
+from ...core.sql import quote, quote_name
 from ...core.table import Table
 from ...core.table_schema import table_schema
 from ..open import open_requests
 from ..origin import Origin
-from ..records import cast_batch, database, quote, quote_name
+from ..records import cast_batch, database
 from ..requests import Requests
 from ..save import IMPORTED, KEY
 from ..shape import warn

@@ -1,0 +1,128 @@
+"""Write a report: all of its folder, or nothing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..core.archive import Archive
+from ..core.errors import BadUse
+from ..core.files import real_path, replace_folder, temporary_folder
+from ..workload.open import is_saved, open_each, select
+from ..workload.plots.draw import draw_all
+from ..workload.profile import to_json
+from ..workload.requests import Requests
+from .image import draw_png, draw_svg, javascript
+from .pages import Pages, Subject
+
+PROFILES = "profiles.json"  # which also says that a folder is a report
+OVERVIEW = "index.html"
+ASSETS = ("report.css", "report.js")
+
+
+def write(archive: Archive, names: Sequence[str], target: Path, on_start: Callable[[str], None]) -> list[Subject]:
+    """Write a report on workloads to the folder `target`, which replaces a report there; return what is in it.
+
+    names     workloads, traces, or files that were saved; without names, all workloads that are here
+    on_start  is called with the name of each workload before it is measured
+
+    Raises BadUse if there is nothing to report, if `target` holds anything else or can't be written; it then stays as
+    it was. Raises Absent for content that is not here.
+    """
+    target = real_path(target)
+    refuse_unusable(target)
+    tables, others = find_tables(archive, names)
+    try:
+        with temporary_folder(target) as part:
+            subjects = list(_measure(tables, part, on_start))
+            _write_pages(archive, subjects, others, part)
+            replace_folder(target)
+    except OSError as error:
+        raise BadUse(
+            str(target),
+            f"can't be written: {error.strerror or error}",
+            kept="what was there before",
+            next="free some space or give another folder, then run the same command again",
+        ) from None
+    return subjects
+
+
+def refuse_unusable(target: Path) -> None:
+    """Raise BadUse if `target` holds anything but a report."""
+    if target.exists() and not (target / PROFILES).is_file() and not (target.is_dir() and not any(target.iterdir())):
+        raise BadUse(
+            str(target),
+            "exists and is not a report",
+            kept="as it was",
+            next="give another folder, or remove this one",
+        )
+
+
+def find_tables(archive: Archive, names: Sequence[str]) -> tuple[dict[str, Requests], dict[str, str]]:
+    """Return the tables of requests that names stand for, and why other workloads have no page, by their names."""
+    saved = [each for each in names if is_saved(archive, each)]
+    others: dict[str, str] = {}
+    wanted: list[str] = []
+    given = [each for each in names if each not in saved]
+    for workload in select(archive, given) if given else [] if saved else archive.select():
+        if not workload.is_requests:
+            others[str(workload)] = f"a table of {workload.table}, not of requests"
+        elif not names and not archive.is_present(workload):
+            others[str(workload)] = "not here; llm-traces get brings it"
+        else:
+            wanted.append(str(workload))
+    if not wanted and not saved:
+        raise BadUse(
+            ", ".join(names) or "report",
+            "there is no table of requests here",
+            found="\n".join(f"{name}: {why}" for name, why in others.items()),
+            next="llm-traces list, then: llm-traces get TRACE",
+        )
+    return {each: table for each in (*wanted, *saved) for table in open_each(archive, [each])}, others
+
+
+def _measure(tables: Mapping[str, Requests], folder: Path, on_start: Callable[[str], None]) -> Iterator[Subject]:
+    """Measure each table, write its plots, and yield what its page needs."""
+    for name, table in tables.items():
+        on_start(name)
+        is_file = name not in table.names
+        title = Path(name).name if is_file else table.source.workloads[0].title
+        slug = _slug(Path(name).stem if is_file else name, [each.name for each in folder.iterdir()])
+        subject = Subject(table, name, slug, title, table.profile(), dict(draw_all(table)))
+        place = folder / slug
+        place.mkdir()
+        for plot in subject.drawn:
+            svg = draw_svg(plot, subject.about)
+            _write(place / f"{plot.name}.csv", plot.as_csv())
+            _write(place / f"{plot.name}.svg", svg)
+            (place / f"{plot.name}.png").write_bytes(draw_png(svg, plot, subject.about))
+        yield subject
+
+
+def _slug(name: str, taken: Sequence[str]) -> str:
+    """Return a name of a folder that no other page has."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "workload"
+    names = itertools.chain([slug], (f"{slug}-{number}" for number in itertools.count(2)))
+    return next(each for each in names if each not in (*taken, "assets"))
+
+
+def _write_pages(archive: Archive, subjects: Sequence[Subject], others: Mapping[str, str], folder: Path) -> None:
+    pages = Pages(archive, subjects, others)
+    assets = folder / "assets"
+    assets.mkdir()
+    _write(assets / "vega.js", javascript())
+    _write(assets / "charts.js", pages.script())
+    for name in ASSETS:
+        _write(assets / name, (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8"))
+    _write(folder / OVERVIEW, pages.overview())
+    if len(subjects) > 1:
+        _write(folder / "compare.html", pages.comparison())
+    for subject in subjects:
+        _write(folder / subject.slug / OVERVIEW, pages.workload(subject))
+    _write(folder / PROFILES, to_json([each.profile for each in subjects]))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
