@@ -55,20 +55,32 @@ class Plot:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def as_csv(self) -> str:
-        """Return the rows as CSV, numbers to ten digits."""
-        out = io.StringIO()
-        writer = csv.DictWriter(out, self.columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {name: f"{value:.10g}" if isinstance(value, float) else value for name, value in row.items()}
-            for row in self.rows
-        )
-        return out.getvalue()
+        """Return the rows as CSV."""
+        return as_csv(self.rows)
 
     @property
     def full_spec(self) -> Spec:
         """The chart with its rows."""
-        return {**self.spec, "data": {"values": self.as_csv(), "format": {"type": "csv"}}}
+        return {**self.spec, "data": data_of(self.as_csv(), self.rows)}
+
+
+def data_of(text: str, rows: Sequence[Row]) -> Spec:
+    """Return CSV, and the rows that it comes from, as the data of a chart."""
+    values = {name: value for row in rows for name, value in row.items() if value is not None}
+    kinds = {name: "string" if isinstance(value, str) else "number" for name, value in values.items()}
+    return {"values": text, "format": {"type": "csv", "parse": kinds}}
+
+
+def as_csv(rows: Sequence[Row], digits: int = 10) -> str:
+    """Return rows as CSV, their numbers to so many digits."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: f"{value:.{digits}g}" if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    )
+    return out.getvalue()
 
 
 @dataclass(frozen=True)
