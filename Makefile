@@ -26,6 +26,7 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m typer llm_trace_archive.cli.main utils docs --name llm-traces --output docs/cli.md
+	$(BIN)/python -m llm_trace_archive.export.page docs/export.md
 
 install: $(VENV)/.installed
 

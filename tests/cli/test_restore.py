@@ -113,6 +113,19 @@ def test_a_workload_of_several_files_is_written_whole_or_not_at_all(root: Path, 
     assert {each.name: each.read_bytes() for each in (tmp_path / "new").iterdir()} == files
 
 
+@pytest.mark.parametrize("rows", [-1, True, "3", 2.0, 4, 10**30, None])
+def test_a_number_of_rows_that_no_file_can_have_is_refused(rows: object, root: Path, tmp_path: Path) -> None:
+    archive = Archive(_copy(root, tmp_path))
+    path = archive.root / "data/demo/few.parquet"
+    table, metadata = pq.read_table(path), dict(pq.read_metadata(path).metadata)
+    files = json.loads(metadata[METADATA_KEY.encode()])
+    files["files"][0]["rows"] = rows
+    metadata[METADATA_KEY.encode()] = json.dumps(files).encode()
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(Problem, match="of 3 rows"):
+        list(restore_to(archive, *archive.select([WORKLOAD]), tmp_path / "few.csv"))
+
+
 @pytest.mark.faults
 @faults(40)
 @given(st.randoms(use_true_random=False))

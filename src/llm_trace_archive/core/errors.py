@@ -73,7 +73,7 @@ class Absent(Problem):
 def from_system(error: OSError) -> BadUse:
     """Return a refusal of the system that nothing else explains, such as a disk's, as a problem."""
     return BadUse(
-        str(error.filename or "a file"),
+        str(error.filename2 or error.filename or "a file"),
         f"can't be read or written: {error.strerror or error}",
         next="free some space or fix the permissions, then run the same command again",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -12,6 +13,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from .errors import BadUse
@@ -21,12 +23,21 @@ _temporary: set[Path] = set()  # files of `temporary` in this process
 HASHES = ("sha256", "git_blob")  # kinds of hash that a recipe can pin a file by
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read its bytes. Raises OSError, also for a pipe, which would wait for a writer."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
 def hash_file(path: Path, kind: str = "sha256") -> tuple[str, int]:
     """Return a file's hash in hex and its size in bytes, both of the bytes that were read. Raises OSError.
 
     kind  "sha256", "md5", or "git_blob": git's object id, sha1 over "blob <size>", a zero byte and the content
     """
-    with path.open("rb") as content:
+    with open_regular(path) as content:
         if kind != "git_blob":
             return hashlib.file_digest(content, kind).hexdigest(), content.tell()
         head = f"blob {os.fstat(content.fileno()).st_size}\0".encode()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .records import ROWS, Records
+from ..core.sql import ROWS
+from .records import Records
 from .times import duration
 
 TIES = 0.01  # of the requests

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..core.errors import BadUse, printable
 from ..core.files import replacing
+from ..core.sql import quote_name
 from ..core.text import format_table
-from .records import quote_name
 
 if TYPE_CHECKING:
     import duckdb

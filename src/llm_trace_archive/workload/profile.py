@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..analysis.prefix import hit_ratios
+from ..core.sql import ROWS
 from ..core.text import format_table
-from .records import ROWS, Records
+from .records import Records
 from .series import Run, find_runs, key_of
 from .times import duration
 

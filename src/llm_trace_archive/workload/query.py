@@ -16,9 +16,10 @@ import duckdb
 from ..core.archive import Archive
 from ..core.errors import BadUse
 from ..core.recipe import Workload
+from ..core.sql import quote, quote_name
 from . import output, store
 from .open import select
-from .records import Source, quote, quote_name
+from .records import Source
 
 REQUESTS = "requests"
 _EXPLAIN = "EXPLAIN "

@@ -20,6 +20,7 @@ from ..core.errors import BadUse, Problem
 from ..core.extras import require
 from ..core.recipe import Recipe, Workload
 from ..core.schema import arrow_schema
+from ..core.sql import ROWS, quote, quote_name
 from .catalogue import Info
 from .origin import Origin, bibtex, origin_of
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RE_TIMING = ("scale", "rebase", "shift", "repeat")  # steps that move arrivals
-ROWS = "rows"  # what SQL on a table calls it
 
 
 @functools.cache
@@ -38,16 +38,6 @@ def database() -> duckdb.DuckDBPyConnection:
     spill = Path(tempfile.gettempdir()) / f"llm-traces-{os.getpid()}"  # made only if memory runs out
     # A name in SQL is never a variable of Python.
     return duckdb.connect(config={"temp_directory": str(spill), "python_enable_replacements": "false"})
-
-
-def quote(text: str) -> str:
-    """Return text as a string of SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quote_name(name: str) -> str:
-    """Return the name of a column or a table as SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True)
@@ -168,7 +158,7 @@ class Records:
         schema = self.schema
         with self._reading():
             for batch in self.relation().to_arrow_reader(rows):
-                yield _cast(batch, schema)
+                yield cast_batch(batch, schema)
 
     def arrow(self) -> pa.Table:
         """Return all rows as an Arrow table."""
@@ -277,7 +267,7 @@ class Records:
         return f"<{type(self).__name__} {self.chain}>"
 
 
-def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return the batch with the types of the schema; DuckDB gives dictionaries as text."""
     import pyarrow as pa
 

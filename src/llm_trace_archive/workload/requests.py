@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.kv_cache import HitRatio, columns_for, hit_ratio
 from ..core.errors import BadUse
+from ..core.sql import ROWS, quote_name
 from . import series
 from .profile import Profile, measure
-from .records import ROWS, Records, Source, quote_name
+from .records import Records, Source
 from .shape import Shaping
 from .times import Time
+
+if TYPE_CHECKING:
+    from ..export.run import Exported
 
 ROWS_AT_ONCE = 1 << 14
 
@@ -28,6 +32,12 @@ class Requests(Shaping):
         """Return what a workload looks like in figures, as docs/profile.md defines them."""
         return measure(self)
 
+    def describe(self) -> str:
+        """Return in three lines how many requests there are, the steps that made them, and what to cite."""
+        ((rows, length),) = self.fetch("SELECT count(*), (max(arrival_us) - min(arrival_us)) / 1e6 FROM rows")
+        within = "" if length is None else f" within {length:,.0f} s"
+        return f"{rows:,} requests{within}\nsteps: {self.chain}\ncite:  {self.citation}"
+
     def plot(self, name: str = "rate") -> Any:
         """Return a plot of the requests as a chart of Altair, which a notebook shows: one of `plots.draw.PLOTS`.
 
@@ -42,6 +52,12 @@ class Requests(Shaping):
         from .save import save  # which imports what writes Parquet
 
         save(self, Path(path))
+
+    def export(self, dialect: str, path: str | Path, **wishes: Any) -> Exported:
+        """Write the requests to a file that a serving tool reads; see `export.run.export` and docs/export.md."""
+        from ..export.run import export
+
+        return export(self, dialect, Path(path), **wishes)
 
     def hit_ratio(self, *, by: str | Sequence[str] = (), **question: Any) -> HitRatio | None:
         """Return the hit ratios of KV caches of some capacities; see `analysis.kv_cache.hit_ratio`.

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.errors import BadUse
-from .records import ROWS, Records, quote
+from ..core.sql import ROWS, quote
+from .records import Records
 from .times import Time, microseconds
 
 MOST_BINS = 100_000_000

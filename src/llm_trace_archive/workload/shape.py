@@ -19,9 +19,10 @@ import duckdb
 
 from ..core.errors import BadUse
 from ..core.schema import arrow_schema
+from ..core.sql import ROWS, quote, quote_name
 from .notes import ramp
 from .origin import Origin
-from .records import ROWS, Records, Source, quote, quote_name
+from .records import Records, Source
 from .times import Time, duration, microseconds, since_epoch
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 from ...core.errors import BadUpstream
 from ...core.recipe import UpstreamFile, Workload
 
+COMPARED = 1000  # unknown columns that may be a renamed one: each comparison takes time
 # Text of upstream fields by name, and whether these are the file's last rows.
 FieldTexts = tuple[Mapping[str, pa.Array], bool]
 
@@ -29,6 +31,7 @@ class Layout:
     compression  "gzip", or empty; the layout is that of the content
     content      sha256 (hex) of the content, where the pin is that of a file around it (compressed, or a tar)
     spelling     how the numbers of a field are written, learnt while reading
+    document     how a JSON document of several lines is set out: compact, "spaced", or with an indent of so many spaces
     odd_lines    lines that are written in another style than the others, by number from 0, with their ends
     """
 
@@ -41,6 +44,7 @@ class Layout:
     compression: str = ""
     content: str = ""
     spelling: dict[str, str] = field(default_factory=dict)
+    document: str = ""
     odd_lines: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,13 +84,13 @@ def check_fields(workload: Workload, file: UpstreamFile, fields: list[str]) -> N
     """Raise BadUpstream unless a file has the fields its recipe maps, naming those missing, unknown or renamed."""
     missing = sorted(file.fields - set(fields))
     unknown = sorted(set(fields) - file.fields)
-    repeated = sorted({name for name in fields if fields.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(fields).items() if count > 1)
     if not (missing or unknown or repeated):
         return
     renamed = [
         f"'{near}' may be '{name}' renamed"
         for name in missing
-        for near in difflib.get_close_matches(name, unknown, n=1, cutoff=0.5)
+        for near in difflib.get_close_matches(name, unknown[:COMPARED], n=1, cutoff=0.5)
     ]
     recipe = f"recipes/{workload.trace}.toml"
     raise BadUpstream(
@@ -94,7 +98,7 @@ def check_fields(workload: Workload, file: UpstreamFile, fields: list[str]) -> N
         f"{file.name} does not have the columns of {recipe}",
         missing=", ".join(missing),
         unknown=", ".join(unknown)[:500],
-        repeated=", ".join(repeated),
+        repeated=", ".join(repeated)[:500],
         hint="; ".join(renamed),
         next=f"if these are the upstream's columns, fix [columns] or drops in {recipe}; nothing was built",
     )

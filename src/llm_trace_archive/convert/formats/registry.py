@@ -29,7 +29,13 @@ class Format(Protocol):
         """Yield the file's bytes again, in pieces, from the text of its fields."""
 
 
-FORMATS: dict[str, Format] = {"conversations": conversations, "csv": csv, "jsonl": jsonl, "weka": weka}
+FORMATS: dict[str, Format] = {
+    "conversations": conversations,
+    "csv": csv,
+    "jsonl": jsonl,
+    "weka": weka,
+    "weka-session-times": weka,
+}
 # The Python package that only this format needs, and the extra that installs it.
 _PACKAGES = {"conversations": ("tokenizers", "lmsys")}
 

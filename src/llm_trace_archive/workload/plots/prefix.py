@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...analysis.models import model_named
+from ...core.sql import ROWS
 from ..profile import SECOND
-from ..records import ROWS
 from ..times import duration
 from . import chart
 from .chart import Row

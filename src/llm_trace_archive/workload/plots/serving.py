@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
+from ...core.sql import ROWS
 from ..profile import SECOND
-from ..records import ROWS
 from ..series import key_of
 from ..times import duration
 from . import chart

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...core.sql import ROWS
 from ..profile import SECOND, sql_of_turns
-from ..records import ROWS
 from ..times import duration
 from . import chart
 from .chart import Row

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ...core.sql import ROWS
 from ..profile import HOUR, MINUTE, SECOND, busiest, per_second
-from ..records import ROWS
 from ..series import Run, find_runs
 from .chart import MOST_SERIES, Row, Spec, numbers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import ROWS
+from ...core.sql import ROWS
 from . import chart
 from .chart import Row
 from .study import Plot, Study

@@ -1,0 +1,1 @@
+"""The dialects: each module has a `DIALECT`, and is listed because it is here."""
