@@ -17,7 +17,7 @@ from ..core.files import hash_name
 from ..core.recipe import Recipe, Workload
 from ..core.table import Table
 from ..workload.plots.chart import CONFIGS, DASHES, LIGHT, Row
-from ..workload.plots.study import WHOLE, Plot, as_csv, data_of
+from ..workload.plots.study import WHOLE, Plot, with_data
 from ..workload.profile import Profile, figures
 from ..workload.requests import Requests
 
@@ -286,14 +286,14 @@ def _overlay(plot: Plot, rows: Sequence[Row], names: Sequence[str], chosen: Sequ
         "color": {**known, "scale": colours, "legend": legend},
         "strokeDash": {**known, "scale": dashes, "legend": legend},
     }
-    return {
+    spec = {
         **plot.spec,
         "usermeta": {"series": sorted({row["series"] for row in rows})},
         "params": [{"name": "chosen", "value": list(chosen)}],
         "transform": [*plot.spec.get("transform", ()), {"filter": "indexof(chosen, datum.series) >= 0"}],
         "layer": [{**plot.spec["layer"][0], "encoding": encoding, "params": plot.spec["layer"][0]["params"][:1]}],
-        "data": data_of(as_csv(rows, 5), rows),
     }
+    return with_data(spec, rows)
 
 
 def _script(value: Any) -> str:

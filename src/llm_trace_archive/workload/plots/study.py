@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,15 +61,17 @@ class Plot:
 
     @property
     def full_spec(self) -> Spec:
-        """The chart with its rows."""
-        return {**self.spec, "data": data_of(self.as_csv(), self.rows)}
+        """The chart with what it needs of its rows."""
+        return with_data(self.spec, self.rows)
 
 
-def data_of(text: str, rows: Sequence[Row]) -> Spec:
-    """Return CSV, and the rows that it comes from, as the data of a chart."""
-    values = {name: value for row in rows for name, value in row.items() if value is not None}
+def with_data(spec: Spec, rows: Sequence[Row]) -> Spec:
+    """Return a chart with those columns of rows that it names, as CSV with as many digits as can be seen."""
+    text = json.dumps(spec)
+    values = {name: value for row in rows for name, value in row.items() if name in text and value is not None}
     kinds = {name: "string" if isinstance(value, str) else "number" for name, value in values.items()}
-    return {"values": text, "format": {"type": "csv", "parse": kinds}}
+    drawn = as_csv([{name: row.get(name) for name in kinds} for row in rows], 6)
+    return {**spec, "data": {"values": drawn, "format": {"type": "csv", "parse": kinds}}}
 
 
 def as_csv(rows: Sequence[Row], digits: int = 10) -> str:
