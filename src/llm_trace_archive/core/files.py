@@ -233,12 +233,17 @@ def output(path: Path) -> Iterator[Path]:
             with replacing(real_path(path)) as part:
                 yield part
     except OSError as error:
-        raise BadUse(
-            str(path),
-            f"can't be written: {error.strerror or error}",
-            kept="the file as it was, if there was one; nothing is half-written",
-            next="give another file, or free some space",
-        ) from None
+        raise not_written(path, error) from None
+
+
+def not_written(path: Path, error: OSError) -> BadUse:
+    """Return what to say of a file or folder that the user asked for and that can't be written."""
+    return BadUse(
+        str(path),
+        f"can't be written: {error.strerror or error}",
+        kept="the file as it was, if there was one; nothing is half-written",
+        next="give another file, or free some space",
+    )
 
 
 def write_output(path: Path, text: str) -> None:
