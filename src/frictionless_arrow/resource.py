@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from frictionless import Checklist, FrictionlessException, Report, Resource, Schema, errors, helpers, settings, system
 from frictionless.resources import FileResource, TableResource
 
+from llm_trace_archive.columns.pointer import is_pointer
+
 if TYPE_CHECKING:
     from frictionless import Error
 
@@ -44,21 +46,23 @@ class ByColumn(Resource):
                 return super().validate(checklist, limit_errors=limit_errors, **options)
             self.to_descriptor(validate=True)
             path = self._safe_path()
+            if self._is_absent(path):
+                return self._report_absent(timer)
             if _exists(path):
                 checklist = checklist or Checklist()
                 try:
                     return self._validate(path, timer, checklist, on_row, limit_rows, limit_errors)
                 except FrictionlessException as exception:
                     return _report(self, timer, errors=[*exception.to_errors(), *self._wrong_bytes(path, checklist)])
-            if _annexed(path) and "trace" in self.custom and "workload" in self.custom:
-                return self._report_absent(timer)
         except FrictionlessException as exception:
             return _report(self, timer, errors=exception.to_errors())
         return super().validate(checklist, limit_errors=limit_errors, **options)
 
     def open_source(self) -> Source | None:
         """Return the open Parquet file, or None if the resource is not read by columns, or not there."""
-        return _open(path) if self._is_ours() and _exists(path := self._safe_path()) else None
+        if not self._is_ours() or not _exists(path := self._safe_path()) or self._is_absent(path):
+            return None
+        return _open(path)
 
     def _is_ours(self) -> bool:
         return (
@@ -83,10 +87,20 @@ class ByColumn(Resource):
             raise FrictionlessException(errors.ResourceError(note=note))
         return path
 
+    def _is_absent(self, path: Path) -> bool:
+        """Return whether a workload's content is not here: git-annex left a link to nowhere, or a pointer."""
+        if not {"trace", "workload"} <= self.custom.keys():
+            return False
+        try:
+            return is_pointer(path)
+        except OSError:
+            return not _exists(path) and _annexed(path) is not None
+
     def _report_absent(self, timer: Any) -> Report:
         """Return a valid report with a warning, which is logged as well: nothing is wrong, but nothing was checked."""
         get = f"llm-traces get {self.custom['trace']}/{self.custom['workload']}"
         warning = f"nothing was checked: the content of {self.path} is not here; get it with: {get}"
+        warning = ascii(warning)[1:-1]  # a terminal would obey what a descriptor may say
         log.warning("%s: %s", self.name, warning)
         return _report(self, timer, warnings=[warning])
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.errors import Absent, Problem
     from .workload.catalogue import traces
+    from .workload.logs.importing import import_log
     from .workload.open import open
     from .workload.records import Records
     from .workload.requests import Requests
     from .workload.shape import ShapeWarning
 
 __version__ = "0.1.0"
-__all__ = ["Absent", "Problem", "Records", "Requests", "ShapeWarning", "__version__", "open", "traces"]
+__all__ = ["Absent", "Problem", "Records", "Requests", "ShapeWarning", "__version__", "import_log", "open", "traces"]
 
 _HOMES = {
     "Absent": "core.errors",
@@ -30,6 +31,7 @@ _HOMES = {
     "Records": "workload.records",
     "Requests": "workload.requests",
     "ShapeWarning": "workload.shape",
+    "import_log": "workload.logs.importing",
     "open": "workload.open",
     "traces": "workload.catalogue",
 }

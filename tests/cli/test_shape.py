@@ -27,6 +27,8 @@ def test_a_shaped_workload_is_written_checked_and_read_again(samples: Samples, t
     assert "Splitwise" in made.stdout and "Mooncake" in made.stdout
     assert "note: save(): " in made.stderr and "arrive at the very time of another" in made.stderr
 
+    described = run_here("info", mine, cwd=tmp_path, LLM_TRACES_ARCHIVE=str(samples.root))
+    assert described.stdout == made.stdout
     checked = run_here("validate", mine, "--deep", cwd=tmp_path, LLM_TRACES_ARCHIVE=str(samples.root))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "rebuilt from its sources" in checked.stdout

@@ -63,6 +63,10 @@ CASES: dict[str, tuple[str, str | bytes]] = {
     "row-not-utf-8": ("azure-2023/code", AZURE + AZURE_ROW + AZURE_ROW.replace("4808", "\udcff")),
     "empty-lines-only": ("azure-2023/code", "\n\n"),
     "header-too-long": ("azure-2023/code", "x" * 200_000 + AZURE + AZURE_ROW),
+    "a-hundred-thousand-columns": (
+        "azure-2023/code",
+        ",".join(f"c{n // 2}" for n in range(100_000)) + "\n" + AZURE_ROW,
+    ),
     "carriage-returns-only": ("azure-2023/code", (AZURE + AZURE_ROW).replace("\r\n", "\r")),
     "newline-in-the-header": ("azure-2023/code", AZURE.replace("ContextTokens", '"Context\nTokens"') + AZURE_ROW),
     "terminal-codes": ("azure-2023/code", AZURE.replace("ContextTokens", "\x1b[2JTokens") + AZURE_ROW),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llm_trace_archive.core.archive import LARGEST_POINTER, Archive
+from llm_trace_archive.columns.pointer import LARGEST_POINTER
+from llm_trace_archive.core.archive import Archive
 
 KEY = "SHA256-s4--" + "0" * 64
 POINTER = f"/annex/objects/{KEY}\n".encode()

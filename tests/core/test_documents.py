@@ -122,9 +122,9 @@ def test_devices_pipes_and_folders_are_no_files_of_an_archive(small: Archive, pl
     path = small.root / place
     path.unlink()
     for make, said in (
-        (lambda: path.symlink_to("/dev/zero"), "is not a regular file"),
-        (lambda: os.mkfifo(path), "is not a regular file"),
-        (lambda: path.mkdir(), "is not a regular file"),
+        (lambda: path.symlink_to("/dev/zero"), "can't be read\n  reason  not a regular file"),
+        (lambda: os.mkfifo(path), "can't be read\n  reason  not a regular file"),
+        (lambda: path.mkdir(), "can't be read\n  reason  not a regular file"),
         (lambda: path.symlink_to("nowhere"), "is missing"),
     ):
         make()

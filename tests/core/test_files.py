@@ -46,6 +46,14 @@ def test_new_files_get_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "lock.json").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
+def test_only_regular_files_are_hashed(tmp_path: Path) -> None:
+    """A pipe would wait for its writer, and a device never ends."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a regular file"):
+            hash_file(path)
+
+
 def test_files_of_killed_processes_are_removed_and_those_in_use_stay(tmp_path: Path) -> None:
     path = tmp_path / "lock [1].json"
     parts = []

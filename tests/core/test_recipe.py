@@ -151,6 +151,14 @@ WRONG = {
     "expectation-of-no-column": ("values = { size = {", "values = { length = {"),
     "figure-of-no-column": ("median = { tokens_per_s = {", "median = { throughput = {"),
     "order-of-no-column": ("expect = { rows = 7563,", 'expect = { arrivals = "non-decreasing", rows = 7563,'),
+    "view-of-another-form": (
+        "[licence]",
+        '[[views]]\nname = "v"\ntitle = "V"\nwhere = "true"\nsource = "x"\nonly = true\n[licence]',
+    ),
+    "view-of-no-workload": (
+        "[licence]",
+        '[[views]]\nname = "v"\ntitle = "V"\nwhere = "true"\nsource = "x"\nonly = ["none"]\n[licence]',
+    ),
     "unknown-table": ('table = "telemetry"', 'table = "telemetrie"'),
     "table-without-row-numbers": ("row = true, ", 'type = "int64", '),
     "figure-of-an-unknown-column": ("range = { output_tokens = [1, 1] }", "range = { out_tokens = [1, 1] }"),

@@ -213,6 +213,25 @@ def test_absent_content_of_ours_is_valid_with_a_warning(tmp_path: Path, parallel
     assert [bool(tasks[name]["warnings"]) for name in ("t", "here")] == [True, False]
 
 
+@pytest.mark.parametrize("pointer", ["/annex/objects/KEY\n", "../.git/annex/objects/aa/bb/KEY/KEY"])
+def test_a_pointer_of_git_annex_is_absent_content(tmp_path: Path, pointer: str) -> None:
+    """As in a clone with unlocked files, or without symbolic links."""
+    for custom in ({"trace": "burstgpt", "workload": "3"}, {}):
+        folder = tmp_path / str(len(custom))
+        folder.mkdir()
+        package = annexed(folder, **custom)
+        (folder / "data" / "t.parquet").unlink()
+        (folder / "data" / "t.parquet").write_text(pointer)
+        report = package.validate()
+        assert kinds(report) == ([] if custom else ["source-error", "byte-count"])
+        assert bool(report.task.warnings) is bool(custom)
+
+
+def test_what_a_descriptor_says_is_printed_as_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (warning,) = annexed(tmp_path, trace="\x1b[2J", workload="\x07\u202e").validate().task.warnings
+    assert r"\x1b[2J/\x07\u202e" in warning and "\x1b" not in caplog.text + warning
+
+
 def test_absent_content_of_others_is_an_error_as_in_stock(tmp_path: Path) -> None:
     package = annexed(tmp_path)
     assert kinds(package.validate()) == ["scheme-error"]

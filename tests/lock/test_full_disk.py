@@ -105,7 +105,7 @@ def test_random_moments(
     run: Callable[[str, Path, Path, random.Random], tuple[int, str]],
 ) -> None:
     outcomes, faults = Counter[str](), []
-    for seed in seeds(2):
+    for seed in seeds(1):
         rng, name = random.Random(seed), list(COMMANDS)[seed % len(COMMANDS)]
         folder = tmp_path / str(seed)
         folder.mkdir()

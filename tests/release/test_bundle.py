@@ -378,11 +378,17 @@ def test_a_named_pipe_is_reported_and_not_opened(bundle: Bundle, tmp_path: Path,
         Bundle.open(root)
 
 
+# A few lines that stand for 10^10 values.
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         *(("datapackage.json", text) for text in ("", "[]", "{", "null", "{}", '{"resources": [1]}')),
         *(("CITATION.cff", text) for text in ("", "[]", "{", "null", "\t")),
+        *((name, f'{{"resources": {"[" * 9999}{"]" * 9999}}}') for name in ("datapackage.json", "CITATION.cff")),
+        ("CITATION.cff", BOMB),
     ],
 )
 def test_a_bundle_with_broken_metadata_is_bad_use(tmp_path: Path, name: str, text: str) -> None:

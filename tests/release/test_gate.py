@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_trace_archive import __version__
+from llm_trace_archive.checks import sensitive
 from llm_trace_archive.core.archive import Archive
 from llm_trace_archive.core.errors import BadUse
 from llm_trace_archive.core.table import Table
 from llm_trace_archive.release import limits
 from llm_trace_archive.release.content import notice
 from llm_trace_archive.release.gate import check as gate
-from llm_trace_archive.release.gate import sensitive
 from support.command import run_here
 from support.golden import assert_golden
 from support.programs import ROOT, git

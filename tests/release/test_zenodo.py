@@ -238,7 +238,7 @@ main()
 def test_kills_and_errors_at_random(fake: Fake, versions: dict[str, Bundle]) -> None:
     """In each round the real command is killed once, then run once more."""
     killed = 0
-    rounds = seeds(8)
+    rounds = seeds(4)
     for seed in rounds:
         draw = random.Random(seed)
         fake.records.clear()

@@ -143,3 +143,8 @@ def test_a_local_file_needs_no_server_if_its_bytes_are_as_pinned(
     cached.write_bytes(b"Content")
     with pytest.raises(Unavailable, match="cache: wrong bytes"):
         probe.is_obtainable(workload)
+    for each in (cached, place):
+        each.unlink()
+        os.mkfifo(each)
+    with pytest.raises(Unavailable, match=r"not readable \(not a regular file\)"):
+        probe.is_obtainable(workload)

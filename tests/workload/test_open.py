@@ -61,6 +61,7 @@ def test_another_kind_of_table_opens_without_the_methods_of_requests() -> None:
         (("burstgtp",), "burstgtp: no such trace\n  nearest    burstgpt"),
         (("azure-2023/cod",), "azure-2023/cod: no such workload\n  nearest    azure-2023/code"),
         (("../azure-2023",), "..: no such trace"),
+        (("mine.parquet",), "mine.parquet: no such file"),
         ((), "no name was given"),
     ],
 )

@@ -124,6 +124,17 @@ def test_the_released_file_is_downloaded_and_kept_once(samples: Samples, tmp_pat
     assert list(Cache(tmp_path / "cache").entries()) == []
 
 
+def test_figures_are_checked_unless_the_bytes_are_those_of_the_lock(
+    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []  # which needs numba for hit ratios
+    monkeypatch.setattr("llm_trace_archive.lock.build._check_figures", lambda workload, _: checked.append(workload))
+    fetch(make_store(samples, tmp_path / "locked"), tmp_path, samples.mirror)
+    assert checked == []
+    fetch(make_store(samples, tmp_path / "new", locked=False), tmp_path, samples.mirror)
+    assert [str(each) for each in checked] == [NAME]
+
+
 def test_a_wrong_released_file_is_not_used_and_the_workload_built(
     samples: Samples, tmp_path: Path, right: bytes
 ) -> None:

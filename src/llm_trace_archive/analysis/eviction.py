@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .prefix import Run, _Array, compiled
+from ..core.extras import compiled
+from .prefix import Run, _Array
 
 
 def fifo(run: Run, capacities: Iterable[int]) -> dict[int, int]:
@@ -75,7 +76,7 @@ def _bits(size: int) -> tuple[_Array, _Array]:
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], ...]:
-    return compiled(_replay_fifo, _set_next_uses, _replay_belady)
+    return compiled(_replay_fifo, _set_next_uses, _replay_belady, purpose="computing hit ratios")
 
 
 def _replay_fifo(

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..columns.arrays import to_integers
-from ..core.extras import require
+from ..core.extras import compiled
 
 _Array: TypeAlias = npt.NDArray[Any]
 Chunk: TypeAlias = tuple[_Array, _Array, _Array, _Array]
@@ -344,19 +344,7 @@ def _hits(trace: list[Chunk], distinct: int, capacities: list[int], leaves: bool
 
 @cache
 def _compiled() -> tuple[Callable[..., Any], ...]:
-    return compiled(_number, _replay, _fold)
-
-
-def compiled(*functions: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
-    """Return functions of this package compiled. Raises BadUse without numba.
-
-    numba keeps what it compiled beside the package, or else in the user's cache folder: compiling takes seconds.
-    """
-    numba = require("numba", "analysis", "computing hit ratios")
-    try:
-        return tuple(numba.njit(nogil=True, cache=True)(each) for each in functions)
-    except RuntimeError:  # neither folder is writable
-        return tuple(numba.njit(nogil=True)(each) for each in functions)
+    return compiled(_number, _replay, _fold, purpose="computing hit ratios")
 
 
 def _number(ids: _Array, blocks: _Array, start: int, keys: _Array, slots: _Array, distinct: int) -> tuple[int, int]:

@@ -23,12 +23,17 @@ def check_figures(workload: Workload, table: Table) -> Iterator[Result]:
     for name, value in workload.expect.items():
         figures = _expectations({name: value}, table, workload.properties, source)
         yield from _computable(figures, "expectations", name, source)
-    for each in workload.published:
-        yield from _computable(_published(each, table), "published", each["figure"], each["source"])
+    yield from published_figures(workload, table)
     for view in workload.views:
         if view.removes is not None:
             name = f"rows that view {view.name} removes"
             yield Result("expectations", name, view.removes, view.tolerance, _removed(view, table), view.source)
+
+
+def published_figures(workload: Workload, table: Table) -> Iterator[Result]:
+    """Yield each published figure of a workload beside the one found. Raises one of `UNREADABLE`."""
+    for each in workload.published:
+        yield from _computable(_published(each, table), "published", each["figure"], each["source"])
 
 
 def _computable(figures: Iterator[Result], check: str, name: str, source: str) -> Iterator[Result]:
@@ -120,6 +125,13 @@ def _published(each: Mapping[str, Any], table: Table) -> Iterator[Result]:
         value = NOTHING if found is None else found
         yield Result("published", name, each["value"], each["tolerance"], value, each["source"], column)
         return
+    if figure in BY_SESSION:
+        by_session = BY_SESSION[figure](table)
+        for key, value in each["value"].items():
+            found = by_session.get(key, "no such rows")
+            where = f"{name} where {each['by']} is {key}"
+            yield Result("published", where, value, each["tolerance"], found, each["source"], column)
+        return
     keys = table.column(each["by"])
     needed = [column] if column else ["output_tokens", "latency_us"]
     columns = {need: table.column(need) for need in needed}
@@ -182,6 +194,45 @@ def session_hits(table: Table) -> pa.Array:
             previous[key] = ids
     table.memo["session_hits"] = pa.array([hits[each] / blocks[each] for each in blocks if blocks[each]])
     return table.memo["session_hits"]
+
+
+def _model_hits(table: Table) -> dict[str, tuple[int, float, float]]:
+    """Return, for each session, its rows, and the shares of prompt blocks that hit by two measures.
+
+    Each model of a session has a cache of its own, and its first prompt counts neither as hits nor as blocks. One
+    measure counts the blocks that lead the previous prompt as well, the other the leading blocks seen in any earlier
+    prompt. The rows of a session stand together. Read row group by row group.
+    """
+    if "model_hits" in table.memo:
+        return dict(table.memo["model_hits"])
+    found: dict[str, tuple[int, float, float]] = {}
+    counts, previous, seen = Counter[str](), dict[str, list[int]](), dict[str, set[int]]()
+    session = None
+    for _, batch in table.groups(["session_id", "model", "hash_ids"]):
+        for key, model, ids in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if key != session:
+                if key in found:
+                    raise TypeError(f"the rows of session {key} don't stand together")
+                session, counts, previous, seen = key, Counter(), {}, {}
+            counts["rows"] += 1
+            if model in previous:
+                pairs = enumerate(zip(ids, previous[model], strict=False))
+                counts["blocks"] += len(ids)
+                counts["same"] += next((n for n, (a, b) in pairs if a != b), min(len(ids), len(previous[model])))
+                counts["seen"] += next((n for n, each in enumerate(ids) if each not in seen[model]), len(ids))
+            previous[model] = ids
+            seen.setdefault(model, set()).update(ids)
+            blocks = counts["blocks"] or 1
+            found[key] = counts["rows"], counts["same"] / blocks, counts["seen"] / blocks
+    table.memo["model_hits"] = found
+    return found
+
+
+BY_SESSION: dict[str, Callable[[Table], dict[str, float]]] = {
+    "rows": lambda table: {key: rows for key, (rows, _, _) in _model_hits(table).items()},
+    "same_model_hit": lambda table: {key: same for key, (_, same, _) in _model_hits(table).items()},
+    "seen_hit": lambda table: {key: seen for key, (_, _, seen) in _model_hits(table).items()},
+}
 
 
 def _count_shared(previous: pa.Array | None, ids: pa.Array) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.archive import CITATION, LOCK, Archive
-from ..core.documents import find_faults, read_text
+from ..core.documents import find_faults, read_yaml
 from ..core.errors import BadUse
 from ..core.files import real_path
 from .entry import check_entry, check_releases
@@ -82,22 +82,19 @@ def _schemas(archive: Archive) -> Iterator[Result]:
 
 def _citation(archive: Archive, lock: dict[str, Any]) -> Iterator[Result]:
     """Check CITATION.cff; an archive of look-alikes needs none."""
-    import yaml
-
-    path = archive.root / CITATION
-    if not path.exists() and any(recipe.synthetic for recipe in archive.recipes.values()):
+    if not (archive.root / CITATION).exists() and any(recipe.synthetic for recipe in archive.recipes.values()):
         yield from check_releases(lock, None)
         return
     try:
-        # Keeps dates and versions as text.
-        cff = yaml.load(read_text(path, CITATION), yaml.BaseLoader)
-    except (BadUse, ValueError, RecursionError, yaml.YAMLError) as error:
-        why = error.message.removeprefix("is ") if isinstance(error, BadUse) else str(error)
+        keys = read_yaml(archive.root, CITATION)
+    except BadUse as problem:
+        why = problem.details.get("reason") or problem.message.removeprefix("is ")
         yield _result(CITATION, VALID, why[:200], CITATION_STANDARD)
         return
-    faults = "; ".join(f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(cff, "citation.schema.json"))
+    faults = "; ".join(
+        f"{'.'.join(map(str, where))}: {why}" for where, why in find_faults(keys, "citation.schema.json")
+    )
     yield _result(CITATION, VALID, faults[:300] or VALID, CITATION_STANDARD)
-    keys = cff if isinstance(cff, dict) else {}
     yield from check_releases(lock, keys)
     for name, key in AGREE.items():
         if lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,10 @@ def build(
     context: typer.Context,
     names: Names = None,
     mirror: Mirror = None,
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="Workloads to build at a time.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Workloads to build at a time, each on two cores; default: as many as fit."),
+    ] = None,
     offline: Offline = False,
     accept_unpinned: Annotated[
         bool, typer.Option("--accept-unpinned", help="Accept files without a pin; the lock records it.")
@@ -51,7 +55,7 @@ def build(
             on_wait=progress.waiting,
             accept_unpinned=accept_unpinned,
         )
-        results = build_all(archive, workloads, sources, jobs, progress.done)
+        results = build_all(archive, workloads, sources, jobs or max(1, (os.cpu_count() or 1) // 2), progress.done)
     built = [each for each in results if isinstance(each, Built)]
     problems = [each for each in results if isinstance(each, Problem)]
     if built:

@@ -35,9 +35,17 @@ def list_(
 def info(context: typer.Context, trace: Annotated[str, typer.Argument(metavar="TRACE[/WORKLOAD]")]) -> None:
     """Show one trace: how it was collected, properties, anomalies, licence, citation, files and pins.
 
+    Of a workload of your own, a FILE.parquet: the steps that made it and what to cite.
+
     Example: llm-traces info burstgpt
     """
     from ..core.catalogue import entries, format_info
 
     archive = any_archive(context)
+    if trace.endswith(".parquet"):
+        from ..workload.open import is_saved, open_requests  # which import the engine
+
+        if is_saved(archive, trace):
+            echo(f"{trace}: {open_requests(archive, trace).describe()}")
+            return
     echo(format_info(list(entries(archive, archive.select([trace])))))

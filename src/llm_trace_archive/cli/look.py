@@ -1,4 +1,4 @@
-"""`llm-traces head`, `query`, `profile` and `rate`: look at workloads."""
+"""`llm-traces head`, `query`, `profile`, `rate` and `report`: look at workloads."""
 
 from __future__ import annotations
 
@@ -119,3 +119,30 @@ def rate(
         write_file(rows, chosen, output)
     elif not write_to(rows, chosen, sys.stdout):
         echo(f"the first {SHOWN} rows; all of them: --format csv, or -o FILE", err=True)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[TRACE[/WORKLOAD] | FILE.parquet ...]", show_default=False)
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Write pages that show workloads: an overview, a comparison, and a page for each with its plots and numbers.
+
+    Without names, all workloads that are here. The pages work from the folder, without a server, and ask no other host
+    for anything. DIR may hold an older report, which is replaced. Each plot is also there as CSV, SVG and PNG.
+
+    Example: llm-traces report azure-2023 mooncake/conversation -o /tmp/report
+    """
+    import webbrowser
+
+    from ..report.site import OVERVIEW, write
+
+    done = write(any_archive(context), names or [], output, lambda name: echo(name, err=True))
+    page = output.resolve() / OVERVIEW
+    echo(f"{page}: {len(done)} workloads, {sum(len(each.drawn) for each in done)} plots")
+    if show:
+        webbrowser.open(page.as_uri())

@@ -86,9 +86,7 @@ def shape(
         shaped.save(output)
     for note in notes:
         echo(f"note: {note}", err=True)
-    ((rows, length),) = shaped.fetch("SELECT count(*), (max(arrival_us) - min(arrival_us)) / 1e6 FROM rows")
-    within = "" if length is None else f" within {length:,.0f} s"
-    echo(f"{output}: {rows:,} requests{within}\nsteps: {shaped.chain}\ncite:  {shaped.citation}")
+    echo(f"{output}: {shaped.describe()}")
 
 
 @app.command()

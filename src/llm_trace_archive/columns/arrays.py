@@ -48,10 +48,16 @@ def to_integers(array: pa.Array) -> npt.NDArray[Any]:
     return np.where(is_valid(array), numbers, kind.type(0)) if array.null_count else numbers
 
 
-def from_integers(numbers: Numbers) -> pa.Array:
-    """Return an int64 array of Arrow, such as `take` needs."""
-    numbers = np.ascontiguousarray(numbers, np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+def from_integers(numbers: npt.NDArray[Any], like: pa.Array | None = None) -> pa.Array:
+    """Return an array of Arrow of signed integers, such as `take` needs; null where `like` is null."""
+    numbers = np.ascontiguousarray(numbers)
+    kind = pa.from_numpy_dtype(numbers.dtype)
+    return pa.Array.from_buffers(kind, len(numbers), [like and valid_bits(like), pa.py_buffer(numbers)])
+
+
+def valid_bits(array: pa.Array) -> pa.Buffer | None:
+    """Return which values are not null, as Arrow keeps it: nothing if none is."""
+    return pa.py_buffer(np.packbits(is_valid(array), bitorder="little")) if array.null_count else None
 
 
 def from_values(values: list[Any], kind: pa.DataType) -> pa.Array:

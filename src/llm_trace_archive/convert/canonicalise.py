@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..columns.arrays import from_integers, from_values, to_mask
 from ..columns.constraints import violations
 from ..core.errors import BadUpstream
 from ..core.recipe import Rule, UpstreamFile, Workload
@@ -30,6 +33,24 @@ def list_constants(workload: Workload, file: UpstreamFile) -> dict[str, Any]:
     constants |= {rule.column: rule.value for rule in file.rules if rule.source is None}
     filled = {column for rule in file.rules if rule.source is not None for column in rule.columns}
     return {name: value for name, value in constants.items() if name not in filled}
+
+
+def _repeat(value: Any, rows: int, kind: pa.DataType) -> pa.Array:
+    """Return an array of one value."""
+    if value is None:
+        return pa.nulls(rows, kind)
+    zeros = from_integers(np.zeros(rows, np.int32))
+    one = from_values([value if isinstance(value, str) else json.dumps(value)], pa.string())
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(zeros, one)
+    return pc.cast(one, kind).take(zeros)
+
+
+class BadRow(BadUpstream):
+    """A row that can't be converted: its number in its file, from 0, and why, without the value."""
+
+    row = 0
+    reason = ""
 
 
 class Canonicaliser:
@@ -88,21 +109,17 @@ class Canonicaliser:
         for name, kind in self._types.items():
             with self._filling(source, name):
                 if name in constants:
-                    zeros = pa.nulls(rows, pa.int32()).fill_null(0)
-                    constant = pa.array([constants[name]])
-                    if pa.types.is_dictionary(kind):
-                        columns[name] = pa.DictionaryArray.from_arrays(zeros, constant)
-                    else:
-                        columns[name] = pc.cast(constant, kind).take(zeros)
+                    columns[name] = _repeat(constants[name], rows, kind)
                 elif name == self._row_column:
-                    columns[name] = pa.arange(self.rows, self.rows + rows)
+                    columns[name] = from_integers(np.arange(self.rows, self.rows + rows))
                 elif name not in columns:
                     columns[name] = pa.nulls(rows, kind)
                 elif columns[name].type != kind:
                     columns[name] = self._narrow(source, offset, name, columns[name], kind)
         table = pa.RecordBatch.from_arrays([columns[name] for name in self._types], schema=self.schema)
         for name, expected, mask in violations(self.table_schema, table):
-            if (index := pc.index(mask, True).as_py()) >= 0:
+            if (wrong := to_mask(mask)).any():
+                index = int(wrong.argmax())
                 raise self._error(source, offset + index, name, expected, str(table.column(name)[index].as_py()))
         return table
 
@@ -131,19 +148,22 @@ class Canonicaliser:
             expected = f"from {-largest - 1:,} to {largest:,}" if pa.types.is_integer(item) else f"{item}"
             raise self._error(source, offset + index, name, expected, got) from None
 
-    def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadUpstream:
+    def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadRow:
         file, layout = source.file, source.layout
-        unit = {"conversations": "answer", "weka": "request"}.get(layout.format, "line")
+        unit = {"conversations": "answer", "weka": "request", "weka-session-times": "request"}.get(
+            layout.format, "line"
+        )
         number = row + (2 if layout.format == "csv" else 1)
         recipe = f"recipes/{self.workload.trace}.toml"
         rule = next((rule for rule in file.rules if rule.column == column and rule.source), Rule(column))
-        return file_error(
-            self.workload,
-            file,
-            "has a value that can't be converted",
+        error = BadRow(
+            str(self.workload),
+            f"{file.name} has a value that can't be converted",
             where=f"{unit} {number:,}, column '{rule.source or column}'",
             expected=expected,
             got=got if len(got) < 120 else got[:117] + "...",
             hint='empty = "null" accepts a missing value' if got in ("''", "null") and not rule.empty else "",
             next=f"fix '{column}' in {recipe}, or compare the file with {file.url}; nothing was built",
         )
+        error.row, error.reason = row, f"'{rule.source or column}' is not {expected}"
+        return error

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..columns.arrays import to_integers
 from ..core.errors import Problem
 from ..core.table import Table
 from .formats.layout import Layout
@@ -96,7 +97,7 @@ class ParquetSink:
             table = pa.Table.from_batches(self._held)
             lengths = np.zeros(len(table), np.int64)
             for name in self._lists:
-                lengths += pc.fill_null(pc.list_value_length(table.column(name)), 0).to_numpy().astype(np.int64)
+                lengths += to_integers(pc.list_value_length(table.column(name)).combine_chunks())
             cut = min(cut, int(np.searchsorted(np.cumsum(lengths), GROUP_IDS)) + 1)
         return cut
 
@@ -104,9 +105,7 @@ class ParquetSink:
         table = pa.Table.from_batches(self._held, self.schema)
         group, rest = table.slice(0, rows), table.slice(rows)
         for name in self._texts:
-            # Dictionaries in order of first appearance within the group, not within the batches.
-            plain = pc.cast(group.column(name), pa.string())
-            encoded = pa.chunked_array([pc.dictionary_encode(plain.combine_chunks())])
+            encoded = _encode(group.column(name))
             group = group.set_column(group.schema.get_field_index(name), self.schema.field(name), encoded)
         self._writer.write_table(group.combine_chunks(), row_group_size=rows)
         self._held = rest.to_batches()
@@ -145,6 +144,8 @@ def read_parts(table: Table) -> list[Part]:
         parts: list[Part] = []
         for each in metadata.get("files", ()):
             layout = Layout(**each["layout"]) if "layout" in each else parts[-1].layout
+            if type(each["rows"]) is not int or not 0 <= each["rows"] <= table.rows:
+                raise ValueError(f"its metadata gives {each['name']!a} {each['rows']!a} of {table.rows} rows")
             parts.append(Part(each["name"], each["rows"], layout))
         if parts and len({part.name for part in parts}) == len(parts):
             return parts
@@ -153,6 +154,13 @@ def read_parts(table: Table) -> list[Part]:
         reason = str(error)[:200]
     again = f"llm-traces build {table.path.parent.name}/{table.path.stem}"
     raise Problem(table.path.name, "is not a Parquet file of this archive", reason=reason, next=again)
+
+
+def _encode(texts: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return texts with their dictionary in order of first appearance, not in that of the batches."""
+    one = texts.unify_dictionaries().combine_chunks()
+    seen = pc.drop_null(pc.unique(one.indices))
+    return pa.DictionaryArray.from_arrays(pc.index_in(one.indices, seen), one.dictionary.take(seen))
 
 
 def _unit(field: pa.Field) -> str:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,13 +21,14 @@ from ..core.errors import BadUpstream, BadUse, Problem
 from ..core.files import hash_file, hash_name, move, real_path, replacing
 from ..core.recipe import UpstreamFile, Workload
 from ..core.table import UNREADABLE, Table
+from .ahead import map_ahead
 from .formats.layout import FieldTexts
 from .formats.registry import FORMATS
 from .formats.text import replace_lines
 from .parquet import Part, read_parts
 from .transforms.select import make_transforms
 
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def restore_files(workload: Workload, table: Table) -> Iterator[tuple[RestoredFi
             reason=f"restores = false in recipes/{workload.trace}.toml",
         )
     parts = read_parts(table)
-    rows = _Rows(table)
+    rows = _Rows(workload, table)
     for part in parts:
         restored = _restored(workload, part)
         yield restored, _write_part(workload, restored.file, part, rows)
@@ -114,15 +116,16 @@ def restore_derived(workload: Workload, table: Table, name: str) -> tuple[Restor
         reason = f"{len(part.layout.odd_lines)} lines of {part.name} are kept as they are, and have no place in it"
         raise BadUse(f"{workload}", f"can't give {name}", reason=reason)
     file = UpstreamFile(workload.trace, derived.name, derived.url, derived.sha256, derived.bytes)
-    pieces = _write_part(workload, workload.files[0], part, _Rows(table), FILTERS[derived.filter])
+    pieces = _write_part(workload, workload.files[0], part, _Rows(workload, table), FILTERS[derived.filter])
     return RestoredFile(file, "", derived.sha256), pieces
 
 
 class _Rows:
     """A table's rows in order: one pass over the table, however many upstream files it was built from."""
 
-    def __init__(self, table: Table) -> None:
-        self._batches = _read(table)
+    def __init__(self, workload: Workload, table: Table) -> None:
+        used = {column for file in workload.files for rule in file.rules for column in rule.columns}
+        self._batches = _read(table, [name for name in table.names if name in used])
         self._rest: pa.RecordBatch | None = None
 
     def take(self, rows: int) -> Iterator[pa.RecordBatch]:
@@ -138,11 +141,11 @@ class _Rows:
                 yield part
 
 
-def _read(table: Table) -> Iterator[pa.RecordBatch]:
+def _read(table: Table, columns: list[str]) -> Iterator[pa.RecordBatch]:
     # By row group, which bounds the memory that long lists take.
     try:
         for group in range(table.file.num_row_groups):
-            yield from table.file.iter_batches(BATCH_ROWS, row_groups=[group])
+            yield from table.file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns)
     except UNREADABLE as error:
         name = f"{table.path.parent.name}/{table.path.stem}"
         raise Problem(table.path.name, "is corrupt", reason=str(error)[:200], next=f"llm-traces build {name}") from None
@@ -157,16 +160,21 @@ def _field_texts(
 ) -> Iterator[FieldTexts]:
     """Yield the fields of a file's rows as text, of those rows that `keep` keeps."""
     left = part.rows
-    previous: pa.RecordBatch | None = None  # one behind, because the last batch with rows must be known as such
-    for batch in rows.take(part.rows):
-        left -= batch.num_rows
-        kept = keep(batch)
-        if kept.num_rows:
-            if previous is not None:
-                yield _spell(workload, file, part, previous), False
-            previous = kept
+
+    def kept() -> Iterator[pa.RecordBatch]:
+        nonlocal left
+        for batch in rows.take(part.rows):
+            left -= batch.num_rows
+            if len(some := keep(batch)):
+                yield some
+
+    previous: dict[str, pa.Array] | None = None  # one behind, because the last batch with rows must be known as such
+    for texts in map_ahead(partial(_spell, workload, file, part), kept()):
+        if previous is not None:
+            yield previous, False
+        previous = texts
     if previous is not None:
-        yield _spell(workload, file, part, previous), True
+        yield previous, True
     if left:
         raise Problem(str(workload), "has fewer rows than its metadata says", missing=f"{left:,} rows of {file.name}")
 

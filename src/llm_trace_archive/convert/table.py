@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.recipe import Workload
 from ..core.table import Table
+from .ahead import ahead
 from .canonicalise import Canonicaliser
 from .parquet import ParquetSink, Part
 from .prove import OddLines, prove
@@ -65,7 +66,7 @@ def write_table(
     with ParquetSink(target, canonicaliser.schema, list_facts(workload)) as sink:
         for each in read_files(workload, originals, left_out):
             start = canonicaliser.rows
-            for batch in canonicaliser.convert(each):
+            for batch in ahead(canonicaliser.convert(each)):
                 if stop and stop.is_set():
                     raise KeyboardInterrupt
                 sink.write(batch)

@@ -7,13 +7,13 @@ import difflib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..columns.pointer import is_pointer
 from . import recipe_file
 from .documents import find_faults, packaged, read_json
 from .errors import BadUse
@@ -26,9 +26,7 @@ LOCK = "datapackage.json"
 CITATION = "CITATION.cff"
 SUMS = "SHA256SUMS"  # a folder with one is a released bundle
 FAULTS_SHOWN = 5
-LARGEST_POINTER = 32 << 10  # bytes, as in git-annex
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of a trace
-_POINTER = re.compile(rb"((\.\./)*\.git)?/annex/objects/")  # how a pointer begins, or a link as a text file
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Archive:
         """
         if start := start or archive_folder():
             return cls.find(start)
+        require_utf8(Path.cwd())
         with contextlib.suppress(BadUse):
             return cls.find()
         package = Path(__file__).parent.parent
@@ -66,7 +65,7 @@ class Archive:
         """
         start = real_path(start or Path.cwd())
         require_utf8(start)
-        for folder in (start, *start.parents):
+        for folder in (start, *start.parents) if start.exists() else ():
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
                 return cls(folder)
         raise BadUse(
@@ -192,17 +191,9 @@ class Archive:
         return self.has_content(workload.path) if self.store is None else self.path(workload).exists()
 
     def has_content(self, path: str) -> bool:
-        """Return whether the content of the file at `path` is here, neither a dangling link nor git-annex's pointer.
-
-        git-annex leaves a pointer, a small text file, for content that is absent if a file is unlocked or the file
-        system has no symbolic links.
-        """
+        """Return whether the content of the file at `path` is here, neither a dangling link nor git-annex's pointer."""
         file = self.root / path
         try:
-            status = file.stat()
-            if status.st_size > LARGEST_POINTER or not stat.S_ISREG(status.st_mode):
-                return True
-            with file.open("rb") as content:
-                return not _POINTER.match(content.read(LARGEST_POINTER))
+            return not is_pointer(file)
         except OSError:
             return os.access(file, os.F_OK)  # a file that can't be read is here: whoever reads it reports why

@@ -1,4 +1,4 @@
-"""The JSON and TOML files of an archive, which anyone may have written: read with limits, and judged by our schemas.
+"""The JSON, TOML and YAML files of an archive, which anyone may have written: read with limits, judged by our schemas.
 
 The JSON Schemas and the canonical table that judge are those of this package. An archive's own copies are for readers.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
-import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from .errors import UNPRINTABLE, BadUse
+from .files import open_regular
 
 LARGEST = 64 << 20  # bytes of a file; a lock of 10,000 resources has a third of it
 DEEPEST = 32  # objects and lists inside one another
@@ -31,14 +30,8 @@ def read_text(path: Path, name: str) -> str:
     """Return the text of a file that messages call `name`. Raises BadUse unless it is a regular file of UTF-8 text."""
     again = f"fix the file, or: git checkout -- {name}"
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe would wait for a writer
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise BadUse(name, "is not a regular file", next=again)
-            with os.fdopen(handle, "rb", closefd=False) as file:
-                content = file.read(LARGEST + 1)
-        finally:
-            os.close(handle)
+        with open_regular(path) as file:
+            content = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise BadUse(name, "is missing", expected=f"the file {path}", next=again) from None
     except OSError as error:
@@ -54,16 +47,38 @@ def read_text(path: Path, name: str) -> str:
 
 
 def read_json(root: Path, path: str) -> dict[str, Any]:
-    """Return the JSON object in the file at `path` below the root of an archive. Raises BadUse."""
+    """Return the JSON object in the file at `path` below the root of an archive or a bundle. Raises BadUse."""
+    return _read_object(root, path, "JSON", json.loads)
+
+
+def read_yaml(root: Path, path: str) -> dict[str, Any]:
+    """Return the object in a YAML file, every value but lists and objects as text. Raises BadUse as `read_json`."""
+    return _read_object(root, path, "YAML", _parse_yaml)
+
+
+def _read_object(root: Path, path: str, form: str, parse: Callable[[str], Any]) -> dict[str, Any]:
     again = f"git checkout -- {path}"
     try:
-        value = json.loads(read_text(root / path, path))
+        value = parse(read_text(root / path, path))
     except ValueError as error:
-        raise BadUse(path, "can't be read as JSON", reason=str(error), next=again) from None
+        raise BadUse(path, f"can't be read as {form}", reason=str(error), next=again) from None
     except RecursionError:
-        raise BadUse(path, "can't be read as JSON", reason=TOO_DEEP, next=again) from None
+        raise BadUse(path, f"can't be read as {form}", reason=TOO_DEEP, next=again) from None
     if not isinstance(value, dict):
-        raise BadUse(path, "is not a JSON object", next=again)
+        raise BadUse(path, f"is not a {form} object", next=again)
+    return value
+
+
+def _parse_yaml(text: str) -> Any:
+    """Return what YAML stands for, dates and numbers as text. Raises ValueError."""
+    import yaml
+
+    try:
+        value = yaml.load(text, yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+    for where, why in _odd_values(value):  # a few lines may stand for any number of values
+        raise ValueError(f"{'.'.join(map(str, where)) or 'top level'}: {why}")
     return value
 
 
@@ -149,4 +164,4 @@ def _odd_values(value: Any) -> Iterable[Fault]:
             yield where, f"is an integer of more than {BITS} bits"
         elif not isinstance(each, (bool, int, float, str, NoneType)):  # TOML has dates and times
             yield where, f"is a {type(each).__name__}: write it as text"
-    yield (), f"has more than {MOST:,} values"  # a few lines of YAML may stand for any number
+    yield (), f"has more than {MOST:,} values"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
+from collections.abc import Callable
 from typing import Any
 
 from .errors import BadUse
@@ -25,6 +26,25 @@ def require(package: str, extra: str, purpose: str) -> Any:
             f"is not installed, and {purpose} needs it",
             next=f"pip install '{DISTRIBUTION}[{extra}]', or in a clone: pip install --editable '.[{extra}]'",
         ) from None
+
+
+def compiled(*functions: Callable[..., Any], purpose: str = "") -> tuple[Callable[..., Any], ...]:
+    """Return functions of this package compiled; they release Python's lock.
+
+    purpose  what needs numba, and raises BadUse without it; empty if the functions also do as they are, slowly
+
+    numba keeps what it compiled beside the package, or else in the user's cache folder: compiling takes seconds.
+    """
+    try:
+        numba = require("numba", "analysis", purpose)
+    except BadUse:
+        if purpose:
+            raise
+        return functions
+    try:
+        return tuple(numba.njit(nogil=True, cache=True)(each) for each in functions)
+    except RuntimeError:  # neither folder is writable
+        return tuple(numba.njit(nogil=True)(each) for each in functions)
 
 
 def pinned_version(package: str, extra: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -12,6 +13,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from .errors import BadUse
@@ -21,12 +23,21 @@ _temporary: set[Path] = set()  # files of `temporary` in this process
 HASHES = ("sha256", "git_blob")  # kinds of hash that a recipe can pin a file by
 
 
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read its bytes. Raises OSError, also for a pipe, which would wait for a writer."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
 def hash_file(path: Path, kind: str = "sha256") -> tuple[str, int]:
     """Return a file's hash in hex and its size in bytes, both of the bytes that were read. Raises OSError.
 
     kind  "sha256", "md5", or "git_blob": git's object id, sha1 over "blob <size>", a zero byte and the content
     """
-    with path.open("rb") as content:
+    with open_regular(path) as content:
         if kind != "git_blob":
             return hashlib.file_digest(content, kind).hexdigest(), content.tell()
         head = f"blob {os.fstat(content.fileno()).st_size}\0".encode()
@@ -209,20 +220,36 @@ def replace_text(path: Path, text: str) -> None:
         part.write_bytes(content)
 
 
-def write_output(path: Path, text: str) -> None:
-    """Write text where the user asked for it: replace a file atomically, or write into a device or a pipe.
+@contextlib.contextmanager
+def output(path: Path) -> Iterator[Path]:
+    """Yield where to write what the user asked for at `path`: a file that replaces it at the end, a device or a pipe.
 
-    Raises BadUse if `path` can't be written; a file then keeps its content.
+    Links of the user are followed. Raises BadUse if the block can't write there; a file then keeps its content.
     """
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            path.write_text(text, encoding="utf-8")  # a device can't be replaced, nor read first
+            yield path  # a device can't be replaced
         else:
-            replace_text(real_path(path), text)
+            with replacing(real_path(path)) as part:
+                yield part
     except OSError as error:
-        raise BadUse(
-            str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
-        ) from None
+        raise not_written(path, error) from None
+
+
+def not_written(path: Path, error: OSError) -> BadUse:
+    """Return what to say of a file or folder that the user asked for and that can't be written."""
+    return BadUse(
+        str(path),
+        f"can't be written: {error.strerror or error}",
+        kept="the file as it was, if there was one; nothing is half-written",
+        next="give another file, or free some space",
+    )
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write text where the user asked for it, as `output` does. Raises BadUse."""
+    with output(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def require_utf8(folder: Path) -> None:

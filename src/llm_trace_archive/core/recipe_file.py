@@ -46,16 +46,67 @@ def read(path: Path, canonical: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def _problem(path: Path, text: str, faults: list[Fault]) -> BadUse:
+# What a recipe of one's own log need not say. The address is asked for nothing.
+_OF_A_LOG: Mapping[str, Any] = {
+    "description": "Requests of a log.",
+    "homepage": "https://log.invalid",
+    "base": "https://log.invalid/",
+    "collected": "By the owner of the log.",
+    "format": "jsonl",
+    "licence": {"spdx": "LicenseRef-unpublished", "redistribute": False, "source": "https://log.invalid"},
+    "properties": {"arrivals": "measured"},
+    "columns": {},
+}
+
+
+def read_log_recipe(path: Path, trace: str, log: str, canonical: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """Read the recipe of a log, and return it with its section [log], which says how records are found.
+
+    trace, log  what trace and workload are called in the table, unless the recipe has a name
+
+    It may leave out what `_OF_A_LOG` has; every column may be null. Raises BadUse as `read` does.
+    """
+    text, given = _read_toml(path, path.name)
+    section = given.pop("log", {})
+    faults: list[Fault] = [(("log", *where), why) for where, why in find_faults(section, "log.schema.json")]
+    name = given.get("name", trace)
+    said = {"name": name, "title": name, "cite": f"{name}, unpublished", **_OF_A_LOG, **given}
+    if prompt := section.get("prompt") if not faults else None:
+        said["columns"] = {**said["columns"], "hash_ids": {"from": "@blocks"}}
+        said["properties"] = (
+            {**said["properties"], "block_tokens": prompt["tokens"]} if "tokens" in prompt else said["properties"]
+        )
+    for column in said["columns"].values() if isinstance(said["columns"], dict) else ():
+        if isinstance(column, dict) and "from" in column:
+            column.setdefault("empty", "null")
+    said["workloads"] = [{"name": log, "title": "Requests of a log", "restores": False, "files": [{"name": "log"}]}]
+    if not faults:
+        faults = list(find_faults(said, "recipe.schema.json"))
+    if not faults:
+        recipe = _recipe(path, said, said, canonical)
+        names = frozenset(field["name"] for field in canonical["fields"])
+        faults = [*_time_faults(recipe), *_column_faults(said, recipe, names), *_property_faults(recipe)]
+    if faults:
+        raise _problem(path, text, faults, path.name, "schemas/log.schema.json and schemas/recipe.schema.json explain")
+    return recipe, section
+
+
+def _problem(
+    path: Path,
+    text: str,
+    faults: list[Fault],
+    name: str = "",
+    explained: str = "schemas/recipe.schema.json explains",
+) -> BadUse:
     lines = [
         f"line {_line_of(text, where)}: {'.'.join(map(str, where))[:200] or 'top level'}: {why[:300]}"
         for where, why in faults
     ]
     return BadUse(
-        f"recipes/{path.name}",
+        name or f"recipes/{path.name}",
         "the recipe is wrong" if len(lines) == 1 else f"the recipe is wrong in {len(lines)} places",
         found="\n".join(lines),
-        next="fix the recipe; schemas/recipe.schema.json explains each key",
+        next=f"fix the recipe; {explained} each key",
     )
 
 
@@ -72,11 +123,11 @@ def _read_origin(path: Path, name: str) -> tuple[dict[str, Any], list[Fault]]:
 
 
 def _form_faults(raw: Mapping[str, Any], path: Path) -> list[Fault]:
-    return [*find_faults(raw, "recipe.schema.json"), *_meaning_faults(raw, path)]
+    return list(find_faults(raw, "recipe.schema.json")) or list(_meaning_faults(raw, path))
 
 
-def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    name = f"recipes/{path.name}"
+def _read_toml(path: Path, name: str = "") -> tuple[str, dict[str, Any]]:
+    name = name or f"recipes/{path.name}"
     text = read_text(path, name)
     try:
         if _LONG_KEY.search(text):
@@ -89,33 +140,23 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _meaning_faults(raw: Mapping[str, Any], path: Path) -> Iterable[Fault]:
-    """Find what a JSON Schema can't express."""
-    if isinstance(raw.get("name"), str) and raw["name"] != path.stem:
+    """Find what a JSON Schema can't express, in a recipe that has its form."""
+    if raw["name"] != path.stem:
         yield ("name",), f"'{raw['name']}' but the file is {path.name}"
-    seen: set[str] = set()
-    workloads = raw.get("workloads")
-    for index, workload in enumerate(workloads if isinstance(workloads, list) else ()):
-        if not isinstance(workload, dict):
-            continue
-        name = workload.get("name")
-        if isinstance(name, str):
-            if name in seen:
-                yield ("workloads", index, "name"), f"'{name}' appears twice"
-            seen.add(name)
+    for key in ("workloads", "views"):
+        seen: set[str] = set()
+        for index, each in enumerate(raw.get(key, ())):
+            if each["name"] in seen:
+                yield (key, index, "name"), f"'{each['name']}' appears twice"
+            seen.add(each["name"])
+    names = {workload["name"] for workload in raw["workloads"]}
+    for index, workload in enumerate(raw["workloads"]):
         table = workload.get("table", REQUEST)
-        tables = raw.get("tables")
-        if table != REQUEST and isinstance(table, str) and not (isinstance(tables, dict) and table in tables):
+        if table != REQUEST and table not in raw.get("tables", {}):
             yield ("workloads", index, "table"), f"there is no [tables.{table}]"
-    views = raw.get("views")
-    names: set[str] = set()
-    for index, view in enumerate(views if isinstance(views, list) else ()):
-        if not isinstance(view, dict) or not isinstance(view.get("name"), str):
-            continue
-        if view["name"] in names:
-            yield ("views", index, "name"), f"'{view['name']}' appears twice"
-        names.add(view["name"])
+    for index, view in enumerate(raw.get("views", ())):
         for key in ("only", "removes"):
-            for unknown in (each for each in view.get(key, ()) if each not in seen):
+            for unknown in (each for each in view.get(key, ()) if each not in names):
                 yield ("views", index, key), f"there is no workload '{unknown}'"
 
 
@@ -250,9 +291,10 @@ def _workload(
     given = {**shared, **own}
     columns = _over(shared.get("columns", {}), own.get("columns", {}))
     base = origin.get("base", "")
+    by_file: Mapping[str, Mapping[str, float]] = {}
     listed, files = None, own.get("files")
     if files is None:
-        listed, files = _read_list(folder / own["files_from"], base)
+        listed, files, by_file = _read_list(folder / own["files_from"], base)
     return Workload(
         trace=raw["name"],
         name=own["name"],
@@ -262,7 +304,7 @@ def _workload(
         files=tuple(_files(origin, base, columns, files, tuple(given.get("drops", ())))),
         properties={**shared.get("properties", {}), **own.get("properties", {})},
         expect={**shared.get("expect", {}), **own.get("expect", {})},
-        published=tuple(_published([*shared.get("published", ()), *own.get("published", ())])),
+        published=tuple(_published([*shared.get("published", ()), *own.get("published", ())], by_file)),
         anomalies=tuple(own.get("anomalies", ())),
         restores=given.get("restores", True),
         listed=listed,
@@ -303,12 +345,18 @@ def _stored(kind: Kind, canonical: Mapping[str, Any]) -> Iterator[tuple[str, str
 # -- published figures ------------------------------------------------------------------------------------------------
 
 
-def _published(groups: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield every figure of groups that share a source, a tolerance and a note."""
+def _published(
+    groups: Iterable[Mapping[str, Any]], by_file: Mapping[str, Mapping[str, float]]
+) -> Iterator[dict[str, Any]]:
+    """Yield every figure of groups that share a source, a tolerance and a note.
+
+    by_file  the figures of the list of files, by figure and by file; a group names those that it publishes
+    """
     for group in groups:
         shared = {"tolerance": 0} | {key: group[key] for key in ("tolerance", "source", "note") if key in group}
-        for figure, value in group.items():
-            if figure not in ("source", "note", "tolerance", "by"):
+        listed = {name: by_file.get(name, {}) for name in group.get("listed", ())}
+        for figure, value in {**group, **listed}.items():
+            if figure not in ("source", "note", "tolerance", "by", "listed"):
                 for each in _figures(figure, value, group.get("by")):
                     yield each | shared
 
@@ -391,23 +439,32 @@ def _rules(columns: Mapping[str, Mapping[str, Any]]) -> tuple[Rule, ...]:
 # -- files ------------------------------------------------------------------------------------------------------------
 
 _LIST_HEADER = "name\tgit_blob"
-_LIST_LINE = re.compile(r"(?!\.)[A-Za-z0-9._+=,-]+\t[0-9a-f]{40}")
+_LIST_LINE = re.compile(r"(?!\.)[A-Za-z0-9._+=,-]+\t[0-9a-f]{40}((?:\t\d+(?:\.\d+)?)*)", re.ASCII)
+_LIST_FIGURES = re.compile(_LIST_HEADER + r"((?:\t[a-z_]+)*)")
 
 
-def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
-    """Read the list of files at `path`, and give each as a recipe would. Raises BadUse that names the wrong lines."""
+def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]], dict[str, dict[str, float]]]:
+    """Read the list of files at `path`: what it is, each file as a recipe gives it, and figures of the files.
+
+    The figures are by name and by file, without its ending. Raises BadUse that names the wrong lines.
+    """
     name = f"recipes/{path.name}"
     text = read_text(path, name)
     if not text.isascii():
         raise BadUse(name, "the list of files is not ASCII text", next=f"git checkout -- {name}")
     header, *lines = text.splitlines() or [""]
-    faults = [(1, header)] if header != _LIST_HEADER else []
+    named = _LIST_FIGURES.fullmatch(header)
+    faults = [] if named else [(1, header)]
+    figures: dict[str, dict[str, float]] = {each: {} for each in named[1].split("\t")[1:]} if named else {}
     blobs: dict[str, str] = {}
     for number, line in enumerate(lines, 2):
-        file, _, blob = line.partition("\t")
-        if not _LIST_LINE.fullmatch(line) or file in blobs:
+        file, blob, *values = (*line.split("\t"), "")
+        if not _LIST_LINE.fullmatch(line) or file in blobs or len(values) != len(figures) + 1:
             faults.append((number, line))
+            continue
         blobs[file] = blob
+        for each, value in zip(figures, values, strict=False):
+            figures[each][file.partition(".")[0]] = float(value)
     if faults or not blobs:
         raise BadUse(
             name,
@@ -417,7 +474,7 @@ def _read_list(path: Path, base: str) -> tuple[FileList, list[dict[str, str]]]:
             next=f"git checkout -- {name}",
         )
     files = [{"name": file, "git_blob": blob} for file, blob in blobs.items()]
-    return FileList(name, hashlib.sha256(text.encode()).hexdigest(), base), files
+    return FileList(name, hashlib.sha256(text.encode()).hexdigest(), base), files, figures
 
 
 def _url(base: str, place: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +28,7 @@ class Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.memo: dict[str, pa.Array] = {}  # results that several figures need
+        self.memo: dict[str, Any] = {}  # results that several figures need
         self._column: tuple[str, pa.ChunkedArray] | None = None
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..core.errors import BadUpstream, BadUse, Problem
 from ..core.extras import DISTRIBUTION, pinned_version
 from ..core.files import hash_file, inside, replacing, temporary
 from ..core.recipe import Workload
-from ..core.table import Table
+from ..core.table import UNREADABLE, Table
 from ..upstream.sources import Sources
 
 
@@ -40,7 +40,7 @@ def build(archive: Archive, workload: Workload, sources: Sources) -> Built:
     originals = _fetch(workload, sources)
     with report_disk_problems(path), temporary(path) as part:
         built = _make(archive, workload, part, originals, sources)
-        compare_with_lock(archive, built)
+        compare_with_lock(archive, built, part)
         links.store(archive.root, workload.path, part, built.sha256, built.bytes)
     return built
 
@@ -130,12 +130,17 @@ def _make(archive: Archive, workload: Workload, part: Path, originals: Mapping[s
     from ..convert.table import write_proven_table
 
     left_out = write_proven_table(workload, archive.schema(workload), originals, part, sources.stop)
+    sha256, size = hash_file(part)
+    locked = archive.locked.get(str(workload), {}).get("hash")
+    was_checked = archive.store is not None and locked == f"sha256:{sha256}"  # before lock and recipe were packaged
     with Table(part) as table:
-        _check_figures(workload, table)
+        if not was_checked:
+            _check_figures(workload, table)
         facts = collect_facts(table)
     return Built(
         workload,
-        *hash_file(part),
+        sha256,
+        size,
         sum(path.stat().st_size for path in originals.values()),
         facts,
         {
@@ -181,8 +186,11 @@ def _check_figures(workload: Workload, table: Table) -> None:
         )
 
 
-def compare_with_lock(archive: Archive, built: Built) -> None:
-    """Raise Problem if the bytes differ from the lock's though recipe and tools are the same, or because of pyarrow."""
+def compare_with_lock(archive: Archive, built: Built, part: Path | None = None) -> None:
+    """Raise Problem if the bytes differ from the lock's though recipe and tools are the same, or because of pyarrow.
+
+    part  the built file, whose schema may be another if the recipe was edited
+    """
     locked = archive.locked.get(str(built.workload))
     if not locked or locked["hash"] == f"sha256:{built.sha256}":
         return
@@ -191,11 +199,14 @@ def compare_with_lock(archive: Archive, built: Built) -> None:
         return
     details = {"expected": locked["hash"], "got": f"sha256:{built.sha256}", "kept": "the old content and the lock"}
     if was["tools"] == now["tools"]:
+        if part and _has_other_schema(archive.path(built.workload), locked["hash"], part):
+            return
         raise BadUpstream(
             str(built.workload),
             "the build is not deterministic: the recipe, pins and tools of the lock gave other bytes",
             **details,
-            next="please report this",
+            next=f"if a schema or an `optional` of the recipe changed: llm-traces get {built.workload}, "
+            "then build again; otherwise report this",
         )
     theirs, ours, pinned = was["tools"]["pyarrow"], now["tools"]["pyarrow"], pinned_version("pyarrow", "build")
     if theirs != ours != pinned:
@@ -205,3 +216,14 @@ def compare_with_lock(archive: Archive, built: Built) -> None:
             **details,
             next=f"pip install '{DISTRIBUTION}[build]', then run the same command again",
         )
+
+
+def _has_other_schema(path: Path, locked: str, part: Path) -> bool:
+    """Return whether the locked table, if it is here, has columns of other types, units or nullability than `part`.
+
+    The digest of a recipe doesn't cover which columns may be null.
+    """
+    with suppress(*UNREADABLE), Table(path) as old, Table(part) as new:
+        if f"sha256:{hash_file(path)[0]}" == locked:
+            return not old.schema.remove_metadata().equals(new.schema.remove_metadata(), check_metadata=True)
+    return False

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from packaging.version import InvalidVersion, Version
 
 from ..core.archive import CITATION, LOCK, Archive
+from ..core.documents import read_yaml
 from ..core.errors import BadUse
 from ..core.files import replace_text
 from ..core.git import Git
@@ -51,11 +52,6 @@ class RemoteFile:
     bytes: int
     kind: str
     digest: str
-
-
-def mask(text: str, token: str) -> str:
-    """Return a server's text without the token, which it may repeat. Mask before cutting: a part is secret too."""
-    return text.replace(token, "<token>") if token else text
 
 
 def find_place(archive: Archive, target: str) -> str:
@@ -108,18 +104,13 @@ def cite(archive: Archive, release: Release, licences: list[str]) -> bool:
     """
     import yaml
 
-    path = archive.root / CITATION
-    try:
-        text = path.read_text(encoding="utf-8")
-        citation = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadUse(CITATION, "can't be read", reason=str(error)[:300], next=f"git checkout -- {CITATION}") from None
-    if not isinstance(citation, dict) or str(citation.get("version")) != release.version:
+    citation = read_yaml(archive.root, CITATION)
+    if str(citation.get("version")) != release.version:
         return False
     named = name_doi(citation, release.version, release.doi, release.concept_doi) | {"license": licences}
     if named == citation:
         return False
-    replace_text(path, yaml.safe_dump(named, sort_keys=False, allow_unicode=True, width=120))
+    replace_text(archive.root / CITATION, yaml.safe_dump(named, sort_keys=False, allow_unicode=True, width=120))
     return True
 
 

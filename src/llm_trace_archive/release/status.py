@@ -16,6 +16,7 @@ from ..core.git import Git
 from ..upstream.download import Download
 from ..upstream.http import Failure, Patience
 from .bundle.folder import Bundle
+from .content.citation import read_citation
 from .differences import CHANGED, MISSING, compare_targets, compare_with_bundle, format_differences
 from .hub.release import REPO, Hub, find_repo
 from .record import RemoteFile, find_place
@@ -175,17 +176,11 @@ def find_status(
 
 
 def _list_versions(archive: Archive) -> dict[str, str]:
-    import yaml
-
-    try:
-        citation = yaml.safe_load((archive.root / CITATION).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        citation = {}
     tags = Git(archive.root).ask("tag", "--points-at", "HEAD").split()
     recorded = [f"{each['target']} {each['version']}" for each in archive.lock.get("releases", ())]
     return {
         "version": str(archive.lock.get("version", "")),
-        CITATION: str(citation.get("version", "")) if isinstance(citation, dict) else "",
+        CITATION: str(read_citation(archive).get("version", "")),
         "tag": ", ".join(tags),
         "recorded": ", ".join(recorded),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import BadUpstream
-from ..core.files import hash_file, hash_name
+from ..core.files import hash_file, hash_name, open_regular
 from ..core.recipe import UpstreamFile
 
 HEAD = 1024  # bytes that show what a file is
@@ -85,7 +85,7 @@ def _explain(file: UpstreamFile, path: Path, size: int, is_cut_off: bool) -> str
 
 def _recognise(path: Path) -> tuple[str, tuple[str, ...]]:
     """Return what the first bytes of a file show it to be (empty if unknown), and the suffixes that promise it."""
-    with path.open("rb") as content:
+    with open_regular(path) as content:
         head = content.read(HEAD)
     if not head:
         return "an empty file", ()

@@ -105,6 +105,8 @@ def select(archive: Archive, names: Iterable[str]) -> list[Workload]:
 
 def _find(archive: Archive, name: str) -> list[Workload]:
     trace, *rest = name.strip("/").removeprefix("data/").removesuffix(".parquet").split("/")
+    if name.endswith(".parquet") and trace not in archive.recipes:
+        raise BadUse(name, "no such file")
     recipe = archive.recipe(trace)
     if rest:
         return [recipe.workload(rest[-1])]

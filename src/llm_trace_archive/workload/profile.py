@@ -201,7 +201,7 @@ def _arrivals(requests: Records, runs: Sequence[Run]) -> Arrivals:
     kinds = {str(each.properties.get("arrivals", "unknown")) for each in requests.source.workloads}
     epoch = requests.epoch
     first, last = min(low for low, _ in spans.values()), max(high for _, high in spans.values())
-    by_clock = _per_second(requests, runs, dict.fromkeys(spans, 0))
+    by_clock = per_second(requests, runs, dict.fromkeys(spans, 0))
     has_day = max(high - low for low, high in spans.values()) >= DAY
     return Arrivals(
         kind=" and ".join(sorted(kinds)),
@@ -210,15 +210,15 @@ def _arrivals(requests: Records, runs: Sequence[Run]) -> Arrivals:
         last_us=last,
         seconds=seconds,
         per_second=sum(run.rows for run in runs) / seconds if seconds else None,
-        busiest_minute=_busiest(by_clock, MINUTE),
-        busiest_hour=_busiest(by_clock, HOUR),
+        busiest_minute=busiest(by_clock, MINUTE),
+        busiest_hour=busiest(by_clock, HOUR),
         gap_cv=_gap_cv(requests, runs),
-        dispersion=_dispersion(_per_second(requests, runs, {key: low for key, (low, _) in spans.items()})),
+        dispersion=dispersion(per_second(requests, runs, {key: low for key, (low, _) in spans.items()})),
         hours=_hours(by_clock, epoch) if has_day else None,
     )
 
 
-def _per_second(requests: Records, runs: Sequence[Run], starts: Mapping[int, int]) -> list[tuple[Counts, Counts]]:
+def per_second(requests: Records, runs: Sequence[Run], starts: Mapping[int, int]) -> list[tuple[Counts, Counts]]:
     """Return the seconds of each run in which requests arrive, in order, and how many do.
 
     starts  what the seconds of each run are counted from, in microseconds
@@ -242,7 +242,8 @@ def _binned(seconds: Counts, counts: Counts, width: int) -> tuple[Counts, Counts
     return bins[starts], np.add.reduceat(counts, starts)
 
 
-def _busiest(series: Iterable[tuple[Counts, Counts]], width: int) -> Busiest:
+def busiest(series: Iterable[tuple[Counts, Counts]], width: int) -> Busiest:
+    """Return the busiest bin of a width in microseconds, of what `per_second` returns."""
     seconds = width // SECOND
     found = [_binned(*each, seconds) for each in series]
     tops = [(int(counts.max()), int(bins[counts.argmax()])) for bins, counts in found]
@@ -250,10 +251,10 @@ def _busiest(series: Iterable[tuple[Counts, Counts]], width: int) -> Busiest:
     return Busiest(at * width, requests)
 
 
-def _dispersion(series: Sequence[tuple[Counts, Counts]]) -> dict[str, float | None]:
-    """Return variance / mean of the requests per bin, by the width of a bin; bins start at the first arrival."""
+def dispersion(series: Sequence[tuple[Counts, Counts]], scales: Iterable[int] = SCALES) -> dict[str, float | None]:
+    """Return variance / mean of the requests per bin, by its width in seconds; bins start at the first arrival."""
     indexes: dict[str, float | None] = {}
-    for scale in SCALES:
+    for scale in scales:
         found = [_binned(*each, scale) for each in series]
         # The bins without requests add nothing to either sum.
         size = sum(int(bins[-1]) + 1 for bins, _ in found)
@@ -270,16 +271,20 @@ def _gap_cv(requests: Records, runs: Sequence[Run]) -> float | None:
     mean = sum((run.last or 0) - (run.first or 0) for run in runs) / max(gaps, 1)
     if mean == 0:
         return None
-    squares = 0.0
+    squares = sum(float(np.square(each - mean).sum()) for each in find_gaps(requests, runs))
+    return math.sqrt(squares / gaps) / mean
+
+
+def find_gaps(requests: Records, runs: Sequence[Run]) -> Iterator[Counts]:
+    """Yield the times between consecutive arrivals of each run in microseconds, in parts."""
     for run in runs:
         where = f"WHERE {run.condition}" if len(runs) > 1 else ""
         before = np.empty(0, np.int64)
         # Sorted by DuckDB, which a window function per run is 5 times slower at.
         for batch in requests.tabulate(f"SELECT arrival_us FROM {ROWS} {where} ORDER BY 1", "").batches():
             arrivals = np.concatenate([before, batch.column(0).to_numpy()])
-            squares += float(np.square(np.diff(arrivals) - mean).sum())
+            yield np.diff(arrivals)
             before = arrivals[-1:]
-    return math.sqrt(squares / gaps) / mean
 
 
 def _hours(series: Iterable[tuple[Counts, Counts]], epoch: str | None) -> tuple[float, ...]:
@@ -303,13 +308,7 @@ def _sessions(requests: Records) -> Sessions:
     distribution = _distribution(requests, turns)
     assert distribution
     ((single,),) = requests.fetch(f"SELECT count(*) FROM ({turns}) WHERE value = 1")
-    run = ", ".join(requests.source.run)
-    following = f"""
-        SELECT arrival_us - lag(arrival_us) OVER turns AS gap,
-          arrival_us - lag(arrival_us + latency_us) OVER turns AS think
-        FROM {ROWS} WHERE session_id IS NOT NULL
-        WINDOW turns AS (PARTITION BY {run}, session_id ORDER BY turn, arrival_us, request_id)
-    """
+    following = sql_of_turns(requests)
     return Sessions(
         sessions=distribution.count,
         single_turn=single,
@@ -317,6 +316,17 @@ def _sessions(requests: Records) -> Sessions:
         gap_us=_distribution(requests, f"SELECT gap AS value FROM ({following})"),
         think_us=_distribution(requests, f"SELECT think AS value FROM ({following})"),
     )
+
+
+def sql_of_turns(requests: Records) -> str:
+    """Return the SELECT of each turn's `gap` and `think` time in microseconds, as `Sessions` defines them."""
+    run = ", ".join(requests.source.run)
+    return f"""
+        SELECT arrival_us - lag(arrival_us) OVER turns AS gap,
+          arrival_us - lag(arrival_us + latency_us) OVER turns AS think
+        FROM {ROWS} WHERE session_id IS NOT NULL
+        WINDOW turns AS (PARTITION BY {run}, session_id ORDER BY turn, arrival_us, request_id)
+    """
 
 
 def _failures(requests: Records) -> Failures | None:
@@ -351,14 +361,15 @@ def render(profiles: Sequence[Profile]) -> str:
     """
     if len(profiles) == 1 and len(profiles[0].segments) <= MOST_SEGMENTS:
         profiles = [*profiles, *profiles[0].segments]
-    columns = [dict(_figures(each)) for each in profiles]
+    columns = [dict(figures(each)) for each in profiles]
     labels = list(dict.fromkeys(label for column in columns for label in column))
     rows = [(label, *(column.get(label, "–") for column in columns)) for label in labels]
     shown = [row for row in rows if any(cell != "–" for cell in row[1:])]
     return format_table(("", *(each.name for each in profiles)), shown, range(1, len(profiles) + 1))
 
 
-def _figures(profile: Profile) -> Iterator[tuple[str, str]]:
+def figures(profile: Profile) -> Iterator[tuple[str, str]]:
+    """Yield each figure that the workload has as people read it: what it is, and its value."""
     yield "requests", f"{profile.rows:,}"
     if profile.without_arrival:
         yield "without an arrival", f"{profile.without_arrival:,}"

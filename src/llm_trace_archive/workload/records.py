@@ -121,6 +121,7 @@ class Records:
 
     def _over(self, sql: str) -> str:
         """Return a SELECT, which may begin with WITH, in which `rows` is this table."""
+        sql.encode()  # DuckDB takes text that is not UTF-8 for a wrong type
         word, _, rest = sql.strip().partition(" ")
         return f"WITH {ROWS} AS ({self.sql})" + (f", {rest}" if word == "WITH" else f" {sql}")
 
@@ -158,7 +159,7 @@ class Records:
         schema = self.schema
         with self._reading():
             for batch in self.relation().to_arrow_reader(rows):
-                yield _cast(batch, schema)
+                yield cast_batch(batch, schema)
 
     def arrow(self) -> pa.Table:
         """Return all rows as an Arrow table."""
@@ -267,7 +268,7 @@ class Records:
         return f"<{type(self).__name__} {self.chain}>"
 
 
-def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return the batch with the types of the schema; DuckDB gives dictionaries as text."""
     import pyarrow as pa
 

@@ -32,6 +32,21 @@ class Requests(Shaping):
         """Return what a workload looks like in figures, as docs/profile.md defines them."""
         return measure(self)
 
+    def describe(self) -> str:
+        """Return in three lines how many requests there are, the steps that made them, and what to cite."""
+        ((rows, length),) = self.fetch("SELECT count(*), (max(arrival_us) - min(arrival_us)) / 1e6 FROM rows")
+        within = "" if length is None else f" within {length:,.0f} s"
+        return f"{rows:,} requests{within}\nsteps: {self.chain}\ncite:  {self.citation}"
+
+    def plot(self, name: str = "rate") -> Any:
+        """Return a plot of the requests as a chart of Altair, which a notebook shows: one of `plots.draw.PLOTS`.
+
+        Raises BadUse for an unknown name, for what the rows don't have, and without Altair.
+        """
+        from .plots.draw import as_altair, draw
+
+        return as_altair(draw(self, name))
+
     def save(self, path: str | Path) -> None:
         """Write the requests to a file that names their sources and steps; see `save.save`."""
         from .save import save  # which imports what writes Parquet

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from ...core.recipe import UpstreamFile, Workload
+from ..compiled import all_bytes
 from .layout import FieldTexts, Layout, OpenFile, check_fields, file_error
 from .text import BLOCK_BYTES, compression_of, join_records, lines, read_edges
 
@@ -79,14 +80,15 @@ def write(layout: Layout, texts: Iterator[FieldTexts]) -> Iterator[bytes]:
             yield layout.line_end.encode()
         rows = True
         fields = [_quote(columns[name]) for name in layout.fields]
-        yield join_records(pc.binary_join_element_wise(*fields, ",") if len(fields) > 1 else fields[0], layout, last)
+        between = [part for field in fields for part in (field, b",")][:-1]
+        yield join_records(between, layout, last)
     yield layout.tail.encode()
 
 
 def _quote(text: pa.Array) -> pa.Array:
     """Quote the values that need it."""
-    special = pc.match_substring_regex(text, '[",\r\n]')
-    if not pc.any(special).as_py():
+    if not any(each in all_bytes(text) for each in b'",\r\n'):
         return text
+    special = pc.match_substring_regex(text, '[",\r\n]')
     quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
     return pc.if_else(special, quoted, text)

@@ -120,11 +120,11 @@ def write(layout: Layout, texts: Iterator[FieldTexts]) -> Iterator[bytes]:
     literals = list(_literals(layout.fields))
     closing = "}" * (layout.fields[-1].count(".") + 1)
     for columns, last in texts:
-        parts: list[Any] = []
+        parts: list[pa.Array | bytes] = []
         for name, literal in zip(layout.fields, literals, strict=True):
             text = columns[name]
-            parts += [literal, _quote(text) if layout.kinds[name] == "string" else text]
-        yield join_records(pc.binary_join_element_wise(*parts, closing, ""), layout, last)
+            parts += [literal.encode(), _quote(text) if layout.kinds[name] == "string" else text]
+        yield join_records([*parts, closing.encode()], layout, last)
     yield layout.tail.encode()
 
 

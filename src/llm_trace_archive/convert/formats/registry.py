@@ -12,7 +12,7 @@ import pyarrow as pa
 from ...core.errors import BadUse
 from ...core.extras import require
 from ...core.recipe import UpstreamFile, Workload
-from . import conversations, csv, jsonl, weka
+from . import conversations, copilot, csv, jsonl, records, weka
 from .layout import FieldTexts, Layout, OpenFile
 
 
@@ -29,7 +29,15 @@ class Format(Protocol):
         """Yield the file's bytes again, in pieces, from the text of its fields."""
 
 
-FORMATS: dict[str, Format] = {"conversations": conversations, "csv": csv, "jsonl": jsonl, "weka": weka}
+FORMATS: dict[str, Format] = {
+    "conversations": conversations,
+    "copilot": copilot,
+    "csv": csv,
+    "jsonl": jsonl,
+    "records": records,
+    "weka": weka,
+    "weka-session-times": weka,
+}
 # The Python package that only this format needs, and the extra that installs it.
 _PACKAGES = {"conversations": ("tokenizers", "lmsys")}
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ...core.recipe import UpstreamFile, Workload
+from ..compiled import join
 from . import tar
 from .layout import Layout, file_error
 
@@ -91,12 +91,15 @@ def tail_of(end: bytes) -> str:
     return end[len(end.rstrip(b"\r\n")) :].decode()
 
 
-def join_records(records: pa.Array, layout: Layout, last: bool) -> bytes:
-    """Return records with their line ends; a file's last record has none, as that belongs to the tail."""
-    if not last:
-        return _bytes(pc.binary_join_element_wise(records, layout.line_end, ""))
-    ends = pa.array([layout.line_end]).take(pa.nulls(len(records) - 1, pa.int8()).fill_null(0))
-    return _bytes(pc.binary_join_element_wise(records, pa.concat_arrays([ends, pa.array([""])]), ""))
+def join_records(parts: list[pa.Array | bytes], layout: Layout, last: bool) -> bytes:
+    """Return records with their line ends: of each, its texts and the bytes between them.
+
+    A file's last record has no line end, as that belongs to the tail.
+    """
+    end = layout.line_end.encode()
+    rows = max(len(each) for each in parts if isinstance(each, pa.Array))  # all have as many
+    records = join([*parts, end], rows)
+    return bytes(records[: len(records) - len(end) * last])
 
 
 def replace_lines(pieces: Iterator[bytes], odd_lines: Mapping[str, str]) -> Iterator[bytes]:
@@ -118,12 +121,3 @@ def replace_lines(pieces: Iterator[bytes], odd_lines: Mapping[str, str]) -> Iter
     if rest:
         yield replacements.get(first, rest)
     yield from pieces
-
-
-def _bytes(text: pa.Array) -> bytes:
-    """Return all strings of an array one after another, without a copy for each."""
-    if len(text) == 0:
-        return b""
-    offsets = pa.Array.from_buffers(pa.int32(), len(text) + 1, [None, text.buffers()[1]], offset=text.offset)
-    data: bytes = text.buffers()[2].slice(offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py()).to_pybytes()
-    return data

@@ -29,8 +29,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...analysis.prefix import Numbering
+from ...columns.arrays import from_integers, to_integers
 from ...columns.splitmix import GAMMA, mix
-from ...core.extras import require
+from ...core.extras import compiled, require
 
 _Array: TypeAlias = npt.NDArray[Any]
 
@@ -44,20 +45,20 @@ class BlockNumbering:
 
     def __call__(self, tokens: pa.ListArray) -> pa.ListArray:
         """Return the block ids (list<int64>) of prompts, given their token ids; no list is null."""
-        lengths = pc.list_value_length(tokens).to_numpy().astype(np.int64)
+        lengths = to_integers(pc.list_value_length(tokens)).astype(np.int64)
         blocks = -(-lengths // self.block)
         hashes = np.empty(int(blocks.sum()), np.uint64)
-        _compiled()(tokens.flatten().to_numpy(), lengths, self.block, hashes)
+        _compiled()(to_integers(tokens.flatten()), lengths, self.block, hashes)
         offsets = np.concatenate([[0], np.cumsum(blocks)]).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(self._number(hashes.view(np.int64)), pa.int64()))
+        ids = self._number(hashes.view(np.int64)).astype(np.int64)
+        return pa.ListArray.from_arrays(from_integers(offsets), from_integers(ids))
 
 
 @cache
 def _compiled() -> Callable[..., None]:
-    numba = require("numba", "build", "numbering prefix blocks")
+    numba = require("numba", "analysis", "numbering prefix blocks")
     numba.extending.register_jitable(mix)
-    compiled: Callable[..., None] = numba.njit(nogil=True)(_hash)
-    return compiled
+    return compiled(_hash, purpose="numbering prefix blocks")[0]
 
 
 def _hash(tokens: _Array, lengths: _Array, block: int, hashes: _Array) -> None:

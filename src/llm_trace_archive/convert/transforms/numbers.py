@@ -13,6 +13,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...columns.arrays import from_integers
+from ..compiled import read_decimals, write_decimals
 from .base import BadValue, check
 
 
@@ -72,26 +74,7 @@ def spell(values: pa.Array, spelling: str, decimals: int = 0) -> pa.Array:
     places = int(spelling[6:]) if spelling.startswith("fixed:") else None
     if pa.types.is_floating(values.type):
         return _spell_floats(values, spelling, places)
-    if decimals == 0:
-        text = pc.cast(values, pa.string())
-        places = int(spelling == "float") if places is None else places
-        return pc.binary_join_element_wise(text, "0" * places, ".") if places else text
-    unit = pa.scalar(10**decimals, pa.int64())
-    whole = pc.divide(values, unit)
-    fraction = pc.utf8_lpad(
-        pc.cast(pc.subtract(values, pc.multiply(whole, unit)), pa.string()), width=decimals, padding="0"
-    )
-    whole = pc.cast(whole, pa.string())
-    if places == 0:
-        return whole
-    if places is not None:
-        digits = pc.utf8_slice_codeunits(pc.utf8_rpad(fraction, width=places, padding="0"), 0, places)
-        return pc.binary_join_element_wise(whole, digits, ".")
-    fraction = pc.utf8_rtrim(fraction, characters="0")
-    empty = pc.equal(fraction, "")
-    if spelling == "float":
-        return pc.binary_join_element_wise(whole, pc.if_else(empty, "0", fraction), ".")
-    return pc.if_else(empty, whole, pc.binary_join_element_wise(whole, fraction, "."))
+    return write_decimals(values, decimals, -1 if places is None else places, int(spelling == "float"))
 
 
 def _spell_floats(values: pa.Array, spelling: str, places: int | None) -> pa.Array:
@@ -126,6 +109,22 @@ class Spellings:
         if not self.left:
             candidates.append(f"fixed:{_decimals(present)}")
             self.left = [min(candidates, key=lambda each: _count(spell(values, each, decimals), text))]
+
+    def read(self, text: pa.Array, decimals: int) -> pa.Array | None:
+        """Return plain text as int64 in units of 10**-decimals, and narrow the spellings by how it is written.
+
+        Returns None, and changes nothing, for text that has to be read by other means.
+        """
+        numbers, (fewest, most, not_float, not_shortest), row = read_decimals(text, decimals)
+        if row >= 0:
+            return None
+        if fewest <= most and not (self.left and len(self.left) == 1):
+            holds = {f"fixed:{most}": fewest == most, "float": not not_float, "shortest": not not_shortest}
+            left = [each for each in self.left or holds if holds.get(each)]
+            if not left:
+                return None
+            self.left = left
+        return from_integers(numbers, text)
 
 
 def _decimals(text: pa.Array) -> int:

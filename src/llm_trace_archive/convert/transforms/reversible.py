@@ -6,15 +6,16 @@ What JSON has as numbers and lists comes as such; everything else comes as text.
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...columns.arrays import from_integers, to_integers
+from ..compiled import NO_DATE, read_dates, write_dates, write_lists
 from .base import BadValue, Columns, Transform, check
-from .numbers import Spellings, first_failure, parse, parse_scaled, spell
+from .numbers import Spellings, parse, parse_scaled, spell
 
 MICRO = 1_000_000
 
@@ -55,11 +56,14 @@ class Number(Transform):
     def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         values = self._present(values)
         is_float = pa.types.is_floating(self.type)
-        numbers = parse(values, pa.float64()) if is_float else parse_scaled(values, self._decimals)
-        if is_float:
-            check(values, pc.invert(pc.is_finite(numbers)), "a number")
-        if pa.types.is_string(values.type):
-            self._spellings.narrow(values, numbers, self._decimals)
+        is_text = pa.types.is_string(values.type)
+        numbers = self._spellings.read(values, self._decimals) if is_text and not is_float else None
+        if numbers is None:
+            numbers = parse(values, pa.float64()) if is_float else parse_scaled(values, self._decimals)
+            if is_float:
+                check(values, pc.invert(pc.is_finite(numbers)), "a number")
+            if is_text:
+                self._spellings.narrow(values, numbers, self._decimals)
         return {self.rule.column: pc.add(numbers, self._shift) if self._shift else numbers}
 
     def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
@@ -80,43 +84,27 @@ class DateTime(Transform):
         epoch = self.properties.get("epoch") or "1970-01-01"
         self._epoch_us = int(datetime.fromisoformat(epoch).replace(tzinfo=UTC).timestamp()) * MICRO
 
+        pattern = self.rule.datetime or ""
+        self._digits = pattern.count("f")
+        self._ending = pattern[pattern.rindex("f") + 1 :].lstrip("]").encode()
+
     def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         text = self._present(values)
-        pattern = self.rule.datetime or ""
-        ending = re.escape(pattern[pattern.rindex("f") + 1 :].lstrip("]"))
-        regex = rf"^\d{{4}}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d(\.\d{{1,{pattern.count('f')}}})?{ending}$"
-        check(text, pc.invert(pc.match_substring_regex(text, regex)), f"a time like {pattern}")
-        if ending:
-            text = pc.utf8_slice_codeunits(text, 0, -len(pattern[pattern.rindex("f") + 1 :].lstrip("]")))
-        plain = pc.replace_substring(pc.utf8_slice_codeunits(text, 0, 26), "/", "-")
-        try:
-            stamp = pc.cast(plain, pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            index = first_failure(plain, pa.timestamp("us"))
-            raise BadValue(index, "a valid date and time", repr(values[index].as_py())) from None
-        since = pc.subtract(pc.cast(stamp, pa.int64()), pa.scalar(self._epoch_us, pa.int64()))
-        columns = {self.rule.column: since}
-        if self.rule.rest:
-            digits = pc.utf8_slice_codeunits(text, 26, 27)
-            columns[self.rule.rest] = pc.cast(pc.if_else(pc.equal(digits, ""), "0", digits), pa.int8())
-        return columns
+        micros, rests, bad, why = read_dates(text, self._digits, self._ending, self._epoch_us)
+        if bad >= 0:
+            expected = "a valid date and time" if why == NO_DATE else f"a time like {self.rule.datetime}"
+            raise BadValue(bad, expected, repr(values[bad].as_py()))
+        columns = {self.rule.column: from_integers(micros, text)}
+        return columns | ({self.rule.rest: from_integers(rests, text)} if self.rule.rest else {})
 
     def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
         pattern = self.rule.datetime or ""
-        stamp = pc.add(columns[self.rule.column], pa.scalar(self._epoch_us, pa.int64()))
-        text = pc.cast(pc.cast(stamp, pa.timestamp("us")), pa.string())  # YYYY-MM-DD hh:mm:ss.ffffff
-        if pattern[4] != "-":
-            text = pc.replace_substring(text, "-", pattern[4])
-        if pattern[10] != " ":
-            text = pc.replace_substring(text, " ", pattern[10])
-        digits, ending = pattern.count("f"), pattern[pattern.rindex("f") + 1 :].lstrip("]")
-        if digits < 6:
-            text = pc.utf8_slice_codeunits(text, 0, 20 + digits)
-        if "[" in pattern:
-            text = pc.replace_substring_regex(text, r"\.0+$", "")
-        if self.rule.rest:
-            text = pc.binary_join_element_wise(text, pc.cast(columns[self.rule.rest], pa.string()), "")
-        return self._restore_empty(pc.binary_join_element_wise(text, ending, "") if ending else text)
+        rest = columns[self.rule.rest] if self.rule.rest else None
+        marks = (pattern[4] + pattern[10]).encode()
+        text = write_dates(
+            columns[self.rule.column], rest, self._epoch_us, marks, min(self._digits, 6), "[" in pattern, self._ending
+        )
+        return self._restore_empty(text)
 
 
 class Ids(Transform):
@@ -144,16 +132,11 @@ class Ids(Transform):
 
     def spell(self, columns: Columns, spelling: str | None) -> pa.Array:
         values = columns[self.rule.column]
-        ids = values.flatten()
+        ids = to_integers(values.flatten())
         if self.rule.offset:
-            lengths = pc.fill_null(pc.list_value_length(values), 0)
-            ids = pc.subtract(ids, pa.array(np.repeat(columns[self.rule.offset].to_numpy(), lengths.to_numpy())))
-        text = pa.ListArray.from_arrays(
-            pc.subtract(values.offsets, values.offsets[0]),
-            pc.cast(ids, pa.string()),
-            mask=values.is_null() if values.null_count else None,
-        )
-        return pc.binary_join_element_wise("[", pc.binary_join(text, ", "), "]", "")
+            lengths = to_integers(pc.list_value_length(values))
+            ids = ids - np.repeat(to_integers(columns[self.rule.offset]), lengths)
+        return write_lists(values, ids)
 
 
 class Texts(Transform):

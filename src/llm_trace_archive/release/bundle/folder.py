@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...core.archive import CITATION, LOCK, SUMS
+from ...core.documents import read_json, read_yaml
 from ...core.errors import BadUse, Problem
 from ...core.files import hash_file
 
@@ -70,12 +71,7 @@ class Bundle:
     @cached_property
     def citation(self) -> dict[str, Any]:
         """Its CITATION.cff. Raises BadUse if it is not YAML."""
-        import yaml
-
-        try:
-            return self._require_mapping(CITATION, yaml.safe_load(self._read(CITATION)))
-        except (ValueError, yaml.YAMLError) as error:
-            raise BadUse(str(self.root), "is not a bundle", reason=f"{CITATION}: {error}"[:300], next=NEXT) from None
+        return self._read(read_yaml, CITATION)
 
     @property
     def version(self) -> str:
@@ -84,22 +80,14 @@ class Bundle:
 
     def read_json(self, path: str) -> dict[str, Any]:
         """Return a JSON object in the bundle. Raises BadUse if the file is anything else."""
-        try:
-            return self._require_mapping(path, json.loads(self._read(path)))
-        except ValueError as error:
-            raise BadUse(str(self.root), "is not a bundle", reason=f"{path}: {error}"[:300], next=NEXT) from None
+        return self._read(read_json, path)
 
-    def _read(self, path: str) -> str:
+    def _read(self, read: Callable[[Path, str], dict[str, Any]], path: str) -> dict[str, Any]:
         try:
-            return (self.root / path).read_text(encoding="utf-8")
-        except OSError as error:
-            reason = f"{path}: {error.strerror or error}"
+            return read(self.root, path)
+        except BadUse as problem:
+            reason = f"{path}: {problem.details.get('reason') or problem.message}"[:300]
             raise BadUse(str(self.root), "is not a bundle", reason=reason, next=NEXT) from None
-
-    def _require_mapping(self, path: str, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise BadUse(str(self.root), "is not a bundle", reason=f"{path}: not an object", next=NEXT)
-        return value
 
 
 def _read_sums(root: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...checks.result import Result
+from ...checks.sensitive import check_texts
 from ...core.archive import CITATION, LOCK, Archive
 from ...core.errors import BadUse, Problem
 from ...core.extras import require
@@ -16,7 +17,6 @@ from ..content.notice import find_copies
 from ..content.selection import select
 from ..gate.check import list_public_addresses
 from ..gate.rights import check_rights
-from ..gate.sensitive import check_texts
 from .folder import NEXT, Bundle
 
 REPORT = REPORTS[0]

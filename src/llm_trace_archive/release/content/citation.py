@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...core.archive import CITATION, Archive
+from ...core.documents import read_yaml
+from ...core.errors import BadUse
 from .notice import find_pages
 
 # A DOI is the version's by its description, so that an earlier one is never taken for it.
@@ -17,6 +20,14 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 SAMPLE_ORCIDS = ("0000-0002-1825-0097", "0000-0000-0000-0000")  # ORCID's own example, and one to fill in
+
+
+def read_citation(archive: Archive) -> dict[str, Any]:
+    """Return the archive's CITATION.cff, every value as text; nothing if it is missing or not YAML."""
+    try:
+        return read_yaml(archive.root, CITATION)
+    except BadUse:
+        return {}
 
 
 def find_doi(citation: Mapping[str, Any], version: str) -> str:

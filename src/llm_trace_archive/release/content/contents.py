@@ -13,6 +13,7 @@ from ...core.archive import CITATION, LOCK, SUMS, Archive
 from ...core.errors import BadUse
 from ...lock import describe
 from . import crate, croissant
+from .citation import read_citation
 from .notice import add_notices, compose_notice, find_copies, find_keys
 from .readme import compose_readme
 from .selection import Selection
@@ -63,13 +64,7 @@ class Contents:
     @cached_property
     def citation(self) -> dict[str, Any]:
         """CITATION.cff; empty if it is missing or not YAML."""
-        import yaml
-
-        try:
-            citation = yaml.safe_load(self._read(CITATION))
-        except yaml.YAMLError:
-            citation = None
-        return citation if isinstance(citation, dict) else {}
+        return read_citation(self.archive)
 
     @cached_property
     def package(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from ...checks import report as findings
 from ...checks.report import result_lines
 from ...checks.result import Result
+from ...checks.sensitive import check_columns, check_texts
 from ...core.archive import CITATION, LOCK, Archive
 from ...core.errors import Problem
 from ...core.extras import require
@@ -25,7 +26,6 @@ from ..content.contents import ORGANISATION, Contents, digest_files
 from ..content.selection import select
 from ..limits import check_row_groups, check_sizes
 from .rights import check_rights
-from .sensitive import check_columns, check_texts
 from .state import check_state
 
 Show = Callable[[str, Iterable[Result]], list[Result]]

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...checks.result import ROWS_SHOWN, Result
-from ...core.table import Table
+from ..core.table import Table
+from .result import ROWS_SHOWN, Result
 
 SOURCE = "docs/release.md"
 NONE = "none"
