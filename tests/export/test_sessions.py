@@ -100,7 +100,7 @@ def test_conversations_have_whole_prompts_on_a_clock_of_their_own(sessions: lta.
     files = sorted((tmp_path / "folder").iterdir())
     assert [json.loads(each.read_text()) for each in files] == found
     manifest = json.loads((tmp_path / "aiperf.json").read_text())
-    assert manifest == {"path": "folder", "format": "weka_trace"}
+    assert manifest == {"path": "a.jsonl", "format": "weka_trace"}
     with pytest.raises(BadUse, match="has several files"):
         export(sessions, "aiperf-weka", None)
 
@@ -128,3 +128,11 @@ def test_tools_that_add_up_turns_get_every_request_by_itself(
         assert "session_id" not in text
     else:
         assert {line.split(",")[4] for line in text.splitlines()[1:]} == {""}
+
+
+def test_a_manifest_of_another_export_is_not_replaced(sessions: lta.Requests, tmp_path: Path) -> None:
+    sessions.export("aiperf-mooncake", tmp_path / "a.jsonl")
+    sessions.export("aiperf-mooncake", tmp_path / "a.jsonl")
+    done = sessions.export("aiperf-mooncake", tmp_path / "b.jsonl")
+    assert "aiperf.json is of another export, and stays as it is." in done.changes
+    assert json.loads((tmp_path / "aiperf.json").read_text()) == {"path": "a.jsonl", "format": "mooncake_trace"}

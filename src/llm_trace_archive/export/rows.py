@@ -72,9 +72,9 @@ class Rows:
         """Tokens of a block as the tool gets it."""
         return self.blocks.size if self.blocks else None
 
-    def batches(self, columns: str) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: str, at_once: int | None = None) -> Iterator[pa.RecordBatch]:
         """Yield columns, given as SQL over the dialect's rows and `ids`, in batches."""
-        at_once = AT_ONCE_WITH_IDS if self.blocks else AT_ONCE
+        at_once = at_once or (AT_ONCE_WITH_IDS if self.blocks else AT_ONCE)
         complete = self.blocks.complete(self.sql) if self.blocks else self.sql
         if self.blocks is None or not self.blocks.folds:
             yield from self.table.tabulate(f"SELECT {columns} FROM ({self._reshape(complete)})", "").batches(at_once)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -66,7 +66,11 @@ def export(
             write_rows(rows, fields_of(rows), ending, out)
     if path and (path.is_file() or path.is_dir()):
         for name, text in chosen.beside(rows, path.name).items():
-            replace_text(path.with_name(name), text)
+            beside = path.with_name(name)
+            if beside.is_file() and beside.read_bytes() != text.encode():
+                rows = replace(rows, changes=(*rows.changes, f"{name} is of another export, and stays as it is."))
+            else:
+                replace_text(beside, text)
         if with_readme:
             replace_text(path.with_name(path.name + SUFFIX), readme(rows, path.name, compression))
     return Exported(

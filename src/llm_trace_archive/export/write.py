@@ -17,6 +17,7 @@ from .rows import Rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
+GROUP_ROWS = 1 << 17
 COMPRESSIONS = (".gz", ".zst")
 _LINE = "line"
 
@@ -85,7 +86,8 @@ def _write_csv(rows: Rows, fields: Mapping[str, Field], out: BinaryIO) -> None:
 def _write_parquet(rows: Rows, fields: Mapping[str, Field], out: BinaryIO) -> None:
     import pyarrow.parquet as pq
 
-    batches = rows.batches(", ".join(f"{field.sql} AS {quote_name(name)}" for name, field in fields.items()))
+    columns = ", ".join(f"{field.sql} AS {quote_name(name)}" for name, field in fields.items())
+    batches = rows.batches(columns, GROUP_ROWS)  # each of which becomes a row group
     first = next(batches)
     with pq.ParquetWriter(out, first.schema, compression="zstd") as writer:
         writer.write_batch(first)
