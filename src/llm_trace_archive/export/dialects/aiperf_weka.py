@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import BadUse
-from ...core.files import replace_folder, temporary_folder
+from ...core.files import output, output_folder
 from ..dialect import TOKENS, Blocks, Dialect, Field
 from ..rows import Rows
-from ..write import json_object, not_written, open_output
+from ..write import json_object
 from .aiperf_mooncake import RUN, TOOL, manifest
 
 _AGENT = {  # of a sub-agent: its fields, and the columns of WEKA's own trace
@@ -106,24 +105,13 @@ def _by_conversation(rows: Rows, sql: str) -> str:
 
 def _write(rows: Rows, path: Path) -> None:
     if path.suffix == ".jsonl":
-        with open_output(path) as out:
+        with output(path) as part, part.open("wb") as out:
             for text in _conversations(rows):
                 out.write(text.encode())
         return
-    with _folder(path) as write:
+    with output_folder(path) as part:
         for number, text in enumerate(_conversations(rows)):
-            write(f"{number:06}.json", text)
-
-
-@contextlib.contextmanager
-def _folder(path: Path) -> Iterator[Callable[[str, str], object]]:
-    """Yield a function that writes files of a folder, which appears when all are complete."""
-    try:
-        with temporary_folder(path) as part:
-            yield lambda name, text: (part / name).write_text(text, encoding="utf-8")
-            replace_folder(path)
-    except OSError as error:
-        raise not_written(path, error) from None
+            (part / f"{number:06}.json").write_text(text, encoding="utf-8")
 
 
 def _manifest(rows: Rows, file: str) -> dict[str, str]:
