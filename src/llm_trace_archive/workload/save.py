@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = "shaped"  # of the file's metadata
-IMPORTED = "import_log("  # how the chain of an imported log begins
+# How the chains of an imported log and of a replay begin, which can't be made again.
+IMPORTED, REPLAYED = "import_log(", "replay("
 STEPS = (
     "filter", "view", "window", "limit", "max_context", "thin", "scale", "rebase", "shift", "repeat", "merge"
 )  # fmt: skip
@@ -143,7 +144,7 @@ def check_saved(archive: Archive, path: Path, rebuild: Callable[[str], Shaping] 
         locked = str(archive.locked.get(origin.workload, {}).get("hash", "")).removeprefix("sha256:")
         if locked and origin.sha256:
             yield Result("provenance", f"sha256 of {origin.workload}", locked, 0, origin.sha256, "datapackage.json")
-    if rebuild and IMPORTED not in saved.chain:  # a log is not kept
+    if rebuild and IMPORTED not in saved.chain and REPLAYED not in saved.chain:
         yield from _check_bytes(saved, rebuild)
 
 
