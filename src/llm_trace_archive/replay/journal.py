@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ..convert.parquet import ParquetSink
 from ..core.errors import BadUse
-from ..core.files import replacing
+from ..core.files import output
 from ..workload.requests import Requests
 from ..workload.save import KEY, REPLAYED
 
@@ -172,14 +172,9 @@ def write_workload(requests: Requests, rows: pa.Table, outcomes: pa.Table, about
             ensure_ascii=False,
         ),
     }
-    try:
-        with replacing(path.resolve()) as part, ParquetSink(part, schema, facts) as sink:
-            for batch in table.to_batches():
-                sink.write(batch)
-    except OSError as error:
-        raise BadUse(
-            str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
-        ) from None
+    with output(path) as part, ParquetSink(part, schema, facts) as sink:
+        for batch in table.to_batches():
+            sink.write(batch)
 
 
 def _count(outcomes: pa.Table) -> pa.ChunkedArray:
