@@ -16,17 +16,7 @@ import pytest
 import llm_trace_archive as lta
 from support.command import run_here
 from support.programs import Samples
-
-NAMES = ("azure-2023/code", "mooncake/conversation")
-
-
-@pytest.fixture(scope="module")
-def report(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report") / "site"
-    done = run_here("report", *NAMES, "-o", folder, cwd=samples.root)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{folder}/index.html: 2 workloads, ")
-    return folder
+from support.reports import REPORTED
 
 
 class Links(html.parser.HTMLParser):
@@ -75,25 +65,25 @@ def test_every_page_says_that_the_content_is_synthetic(report: Path) -> None:
 
 
 def test_images_carry_the_data_and_the_command(report: Path) -> None:
-    svg = (report / "azure-2023-code/rate.svg").read_text()
+    svg = (report / "azure-2023-code/azure-2023-code-rate.svg").read_text()
     text = re.search(r"<metadata>(.*?)</metadata>", svg, re.DOTALL)
     assert text
     of_svg = json.loads(
         re.sub("&quot;", '"', text[1]).replace("&#x27;", "'").replace("&gt;", ">").replace("&amp;", "&")
     )
-    png = (report / "azure-2023-code/rate.png").read_bytes()
+    png = (report / "azure-2023-code/azure-2023-code-rate.png").read_bytes()
     at = png.index(b"iTXt")
     (length,) = struct.unpack(">I", png[at - 4 : at])
     of_png = json.loads(png[at + 4 : at + 4 + length].removeprefix(b"Description\0\0\0\0\0"))
     assert of_svg == of_png
     assert of_svg["command"] == "llm-traces report azure-2023/code -o report"
-    assert of_svg["data"] == (report / "azure-2023-code/rate.csv").read_text()
+    assert of_svg["data"] == (report / "azure-2023-code/azure-2023-code-rate.csv").read_text()
     assert "Splitwise" in of_svg["cite"]
 
 
 def test_the_csv_has_the_rows_of_the_rate(report: Path, samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(samples.root)
-    rows = list(csv.DictReader(io.StringIO((report / "azure-2023-code/rate.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((report / "azure-2023-code/azure-2023-code-rate.csv").read_text())))
     whole = [row for row in rows if row["window"] == "whole period"]
     width = int(whole[0]["width_us"]) / 1e6
     expected = lta.open("azure-2023/code").rate(width).arrow().to_pylist()  # type: ignore[attr-defined]
@@ -103,7 +93,7 @@ def test_the_csv_has_the_rows_of_the_rate(report: Path, samples: Samples, monkey
 
 
 def test_the_same_command_writes_the_same_bytes(report: Path, samples: Samples, tmp_path: Path) -> None:
-    assert run_here("report", *NAMES, "-o", tmp_path / "again", cwd=samples.root).returncode == 0
+    assert run_here("report", *REPORTED, "-o", tmp_path / "again", cwd=samples.root).returncode == 0
     files = [path.relative_to(report) for path in report.rglob("*") if path.is_file()]
     assert sorted(files) == sorted(
         p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file()
@@ -121,6 +111,12 @@ def test_a_report_replaces_a_report_and_nothing_else(samples: Samples, tmp_path:
     for _ in range(2):
         assert run_here("report", "kavier/decode", "-o", tmp_path / "site", cwd=samples.root).returncode == 0
     assert not list(tmp_path.glob(".*"))
+    for name in ("thesis.tex", "profiles.bak", "assets/thesis.tex"):
+        (tmp_path / "site" / name).write_text("years of work")
+        assert run_here("report", "kavier/decode", "-o", tmp_path / "site", cwd=samples.root).returncode == 2
+        (tmp_path / "site" / name).unlink()
+    (tmp_path / "profiles.json").write_text("{}")  # as `profile --json` may have written it
+    assert run_here("report", "kavier/decode", "-o", tmp_path, cwd=samples.root).returncode == 2
 
 
 def test_a_file_of_ones_own_has_a_page(samples: Samples, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_the_lengths_are_the_percentiles_of_the_profile(drawn: tuple[Requests, d
     assert isinstance(lengths, Plot)
     assert profile.input_tokens
     found = {row["share"]: row["tokens"] for row in lengths.rows if row["series"] == "input"}
+    assert found == table.percentiles("input_tokens", list(found))
     assert (found[0.5], found[0.9], found[0.99], found[1.0]) == (
         profile.input_tokens.p50, profile.input_tokens.p90, profile.input_tokens.p99, profile.input_tokens.max,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 
 from ..core.extras import require
-from ..workload.plots.chart import CONFIGS
+from ..workload.plots.chart import CONFIGS, still
 from ..workload.plots.study import Plot
 
 VEGA_LITE = "6.4"
@@ -22,7 +22,7 @@ def draw_svg(plot: Plot, about: Mapping[str, str]) -> str:
     """Return a plot as SVG, with `about` and the rows as CSV in its metadata. Raises BadUse without vl-convert."""
     converter = require("vl_convert", "report", "a report")
     svg: str = converter.vegalite_to_svg(
-        plot.full_spec, vl_version=VEGA_LITE, config=CONFIGS["light"], allowed_base_urls=[]
+        still(plot.full_spec), vl_version=VEGA_LITE, config=CONFIGS["light"], allowed_base_urls=[]
     )
     numbers: dict[str, str] = {}  # Vega numbers on from one chart to the next
     svg = re.sub(
@@ -38,7 +38,7 @@ def draw_png(svg: str, plot: Plot, about: Mapping[str, str]) -> bytes:
     png: bytes = require("vl_convert", "report", "a report").svg_to_png(svg, scale=SCALE)
     chunks = list(_chunks(png))
     # vl-convert hardly compresses: this makes a tenth of it.
-    pixels = zlib.compress(zlib.decompress(b"".join(data for kind, data in chunks if kind == b"IDAT")), 9)
+    pixels = zlib.compress(zlib.decompress(b"".join(data for kind, data in chunks if kind == b"IDAT")), 4)
     head = [each for each in chunks if each[0] not in (b"IDAT", b"IEND")]
     text = b"Description\0\0\0\0\0" + _metadata(plot, about).encode()
     written = [*head, (b"iTXt", text), (b"IDAT", pixels), (b"IEND", b"")]

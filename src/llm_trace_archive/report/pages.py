@@ -17,7 +17,7 @@ from ..core.files import hash_name
 from ..core.recipe import Recipe, Workload
 from ..core.table import Table
 from ..workload.plots.chart import CONFIGS, DASHES, LIGHT, Row
-from ..workload.plots.study import WHOLE, Plot
+from ..workload.plots.study import WHOLE, Plot, with_data
 from ..workload.profile import Profile, figures
 from ..workload.requests import Requests
 
@@ -103,7 +103,8 @@ class Subject:
     @property
     def tiles(self) -> dict[str, str]:
         """The figures at the top of its page."""
-        return {shown: self.figures[name] for name, shown in TILES.items() if name in self.figures}
+        found = {shown: self.figures[name] for name, shown in TILES.items() if name in self.figures}
+        return {shown: value.partition(" of ")[0] for shown, value in found.items()}
 
     @property
     def command(self) -> str:
@@ -137,6 +138,10 @@ class Subject:
         if len(values) < 2 or not most:
             return ""
         return " ".join(f"{100 * n / (len(values) - 1):.1f},{20 - 19 * v / most:.1f}" for n, v in enumerate(values))
+
+    def file(self, plot: Plot) -> str:
+        """Return the name of a plot's files without its end; a download keeps it."""
+        return f"{self.slug}-{plot.name}"
 
     def beside(self, plot: Plot) -> dict[str, str]:
         """Return the figures that stand beside a plot."""
@@ -197,7 +202,8 @@ class Pages:
 
     def overview(self) -> str:
         """Return the page that lists all workloads."""
-        return self._render("overview.html", root="", here="overview", others=self._others)
+        all_synthetic = all(each.is_synthetic for each in self._subjects)
+        return self._render("overview.html", root="", here="overview", others=self._others, all_synthetic=all_synthetic)
 
     def workload(self, subject: Subject) -> str:
         """Return the page of a workload."""
@@ -215,10 +221,11 @@ class Pages:
 
     def comparison(self) -> str:
         """Return the page that shows the plots of chosen workloads on one axis."""
-        charts, titles = compare(self._subjects)
+        chosen = choose(self._subjects)
+        charts, titles = compare(self._subjects, chosen)
         labels = dict.fromkeys(label for each in self._subjects for label in each.figures)
         return self._render(
-            "compare.html", root="", here="compare", charts=_script(charts), titles=titles, labels=labels, chosen=CHOSEN
+            "compare.html", root="", here="compare", charts=_script(charts), titles=titles, labels=labels, chosen=chosen
         )
 
     def script(self) -> str:
@@ -236,7 +243,16 @@ CHOSEN = 4  # workloads that the comparison shows at first
 COMPARED = ("lengths", "dispersion", "gaps", "hit-ratio")
 
 
-def compare(subjects: Sequence[Subject]) -> tuple[dict[str, Any], dict[str, str]]:
+def choose(subjects: Sequence[Subject]) -> list[str]:
+    """Return the names of the workloads that the comparison shows at first: of each trace the one with most plots."""
+    measured = [each for each in subjects if each.profile.arrivals and each.profile.arrivals.kind == "measured"]
+    most = sorted(measured or subjects, key=lambda each: -len(each.drawn))
+    traces = {each.name.partition("/")[0]: each.name for each in reversed(most)}
+    found = list(traces.values())[::-1][:CHOSEN]
+    return [each.name for each in subjects if each.name in found]
+
+
+def compare(subjects: Sequence[Subject], chosen: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the charts that compare workloads, and their titles, by their names."""
     names = [each.name for each in subjects]
     charts: dict[str, Any] = {}
@@ -253,11 +269,11 @@ def compare(subjects: Sequence[Subject]) -> tuple[dict[str, Any], dict[str, str]
             key = name if series == "measured" else f"{name}-{series}"
             plot = next(iter(found.values()))
             titles[key] = plot.title if series == "measured" else f"{plot.title}: {series}"
-            charts[key] = _overlay(plot, rows, names)
+            charts[key] = _overlay(plot, rows, names, chosen)
     return charts, titles
 
 
-def _overlay(plot: Plot, rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
+def _overlay(plot: Plot, rows: Sequence[Row], names: Sequence[str], chosen: Sequence[str]) -> dict[str, Any]:
     """Return the chart of a plot with a line for each workload that the parameter `chosen` has."""
     line = plot.spec["layer"][0]["encoding"]
     known = {"field": "series", "type": "nominal"}
@@ -268,22 +284,16 @@ def _overlay(plot: Plot, rows: Sequence[Row], names: Sequence[str]) -> dict[str,
         "x": line["x"],
         "y": line["y"],
         "color": {**known, "scale": colours, "legend": legend},
-        "strokeDash": {**known, "scale": dashes, "legend": None},
+        "strokeDash": {**known, "scale": dashes, "legend": legend},
     }
-    return {
+    spec = {
         **plot.spec,
-        "params": [{"name": "chosen", "value": list(names[:CHOSEN])}],
+        "usermeta": {"series": sorted({row["series"] for row in rows})},
+        "params": [{"name": "chosen", "value": list(chosen)}],
         "transform": [*plot.spec.get("transform", ()), {"filter": "indexof(chosen, datum.series) >= 0"}],
         "layer": [{**plot.spec["layer"][0], "encoding": encoding, "params": plot.spec["layer"][0]["params"][:1]}],
-        "data": {"values": _round(rows)},
     }
-
-
-def _round(rows: Sequence[Row]) -> list[Row]:
-    return [
-        {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
-        for row in rows
-    ]
+    return with_data(spec, rows)
 
 
 def _script(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..core.archive import Archive
@@ -12,13 +13,17 @@ from ..core.errors import BadUse
 from ..core.files import real_path, replace_folder, temporary_folder
 from ..workload.open import is_saved, open_each, select
 from ..workload.plots.draw import draw_all
+from ..workload.plots.study import Plot
 from ..workload.profile import to_json
 from ..workload.requests import Requests
 from .image import draw_png, draw_svg, javascript
 from .pages import Pages, Subject
 
-PROFILES = "profiles.json"  # which also says that a folder is a report
+PROFILES = "profiles.json"
 OVERVIEW = "index.html"
+COMPARISON = "compare.html"
+SUFFIXES = (".html", ".css", ".js", ".csv", ".svg", ".png")  # of the files in the folders of a report
+WORKERS = 2  # threads that draw
 ASSETS = ("report.css", "report.js")
 
 
@@ -36,7 +41,14 @@ def write(archive: Archive, names: Sequence[str], target: Path, on_start: Callab
     tables, others = find_tables(archive, names)
     try:
         with temporary_folder(target) as part:
-            subjects = list(_measure(tables, part, on_start))
+            subjects = []
+            with ThreadPoolExecutor(WORKERS) as workers:  # which draw while the next workload is measured
+                drawn = []
+                for subject in _measure(tables, part, on_start):
+                    subjects.append(subject)
+                    drawn += [workers.submit(_write_plot, subject, plot, part) for plot in subject.drawn]
+                for each in drawn:
+                    each.result()
             _write_pages(archive, subjects, others, part)
             replace_folder(target)
     except OSError as error:
@@ -50,14 +62,23 @@ def write(archive: Archive, names: Sequence[str], target: Path, on_start: Callab
 
 
 def refuse_unusable(target: Path) -> None:
-    """Raise BadUse if `target` holds anything but a report."""
-    if target.exists() and not (target / PROFILES).is_file() and not (target.is_dir() and not any(target.iterdir())):
+    """Raise BadUse if `target` holds anything but a report, of which the new one leaves nothing."""
+    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or _is_report(target))):
         raise BadUse(
             str(target),
             "exists and is not a report",
             kept="as it was",
             next="give another folder, or remove this one",
         )
+
+
+def _is_report(folder: Path) -> bool:
+    paths = {
+        path.relative_to(folder): path.suffix for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
+    own = {Path(OVERVIEW), Path(PROFILES)}
+    others = {path: suffix for path, suffix in paths.items() if path not in (*own, Path(COMPARISON))}
+    return own <= paths.keys() and all(len(path.parts) > 1 and kind in SUFFIXES for path, kind in others.items())
 
 
 def find_tables(archive: Archive, names: Sequence[str]) -> tuple[dict[str, Requests], dict[str, str]]:
@@ -84,21 +105,24 @@ def find_tables(archive: Archive, names: Sequence[str]) -> tuple[dict[str, Reque
 
 
 def _measure(tables: Mapping[str, Requests], folder: Path, on_start: Callable[[str], None]) -> Iterator[Subject]:
-    """Measure each table, write its plots, and yield what its page needs."""
+    """Measure each table, make its folder, and yield what its page needs."""
     for name, table in tables.items():
         on_start(name)
         is_file = name not in table.names
         title = Path(name).name if is_file else table.source.workloads[0].title
         slug = _slug(Path(name).stem if is_file else name, [each.name for each in folder.iterdir()])
         subject = Subject(table, name, slug, title, table.profile(), dict(draw_all(table)))
-        place = folder / slug
-        place.mkdir()
-        for plot in subject.drawn:
-            svg = draw_svg(plot, subject.about)
-            _write(place / f"{plot.name}.csv", plot.as_csv())
-            _write(place / f"{plot.name}.svg", svg)
-            (place / f"{plot.name}.png").write_bytes(draw_png(svg, plot, subject.about))
+        (folder / slug).mkdir()
         yield subject
+
+
+def _write_plot(subject: Subject, plot: Plot, folder: Path) -> None:
+    """Write a plot as CSV, SVG and PNG."""
+    svg = draw_svg(plot, subject.about)
+    path = folder / subject.slug / subject.file(plot)
+    _write(path.with_name(f"{path.name}.csv"), plot.as_csv())
+    _write(path.with_name(f"{path.name}.svg"), svg)
+    path.with_name(f"{path.name}.png").write_bytes(draw_png(svg, plot, subject.about))
 
 
 def _slug(name: str, taken: Sequence[str]) -> str:
@@ -118,7 +142,7 @@ def _write_pages(archive: Archive, subjects: Sequence[Subject], others: Mapping[
         _write(assets / name, (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8"))
     _write(folder / OVERVIEW, pages.overview())
     if len(subjects) > 1:
-        _write(folder / "compare.html", pages.comparison())
+        _write(folder / COMPARISON, pages.comparison())
     for subject in subjects:
         _write(folder / subject.slug / OVERVIEW, pages.workload(subject))
     _write(folder / PROFILES, to_json([each.profile for each in subjects]))

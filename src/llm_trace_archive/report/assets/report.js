@@ -7,8 +7,15 @@
   const views = {};
   const chosen = {};
 
+  // The comparison draws only what a chosen workload has.
+  const held = Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, new Set(spec.usermeta?.series)]));
+
   async function draw(name) {
     const place = document.getElementById(`chart-${name}`);
+    const names = chosen[name]?.chosen;
+    const empty = names && !names.some((each) => held[name].has(each));
+    place.closest(".chart").classList.toggle("empty", Boolean(empty));
+    if (empty) return;
     const spec = structuredClone(specs[name]);
     for (const param of spec.params || []) if (chosen[name]?.[param.name]) param.value = chosen[name][param.name];
     spec.width = "container";
@@ -28,8 +35,10 @@
   }
 
   function set(name, param, value) {
-    (chosen[name] ||= {})[param] = value;
-    views[name]?.signal(param, value).runAsync();
+    const was = chosen[name];
+    chosen[name] = { ...was, [param]: value };
+    if (param === "chosen" && was) draw(name);
+    else views[name]?.signal(param, value).runAsync();
   }
 
   const seen = new IntersectionObserver((entries) => {
@@ -56,6 +65,7 @@
       const names = boxes.filter((box) => box.checked).map((box) => box.value);
       for (const name of Object.keys(specs)) set(name, "chosen", names);
       for (const cell of document.querySelectorAll("[data-workload]")) cell.hidden = !names.includes(cell.dataset.workload);
+      for (const row of document.querySelectorAll(".compared tbody tr")) row.hidden = ![...row.querySelectorAll("td:not([hidden])")].some((cell) => cell.textContent !== "–");
       return names;
     };
     choose.addEventListener("change", () => {

@@ -74,12 +74,12 @@ def share(field: str, title: str, log: bool = False, is_whole: bool = True) -> S
     return spec
 
 
-def series(field: str, names: Sequence[str], *, has_dashes: bool = True) -> Spec:
+def series(field: str, names: Sequence[str]) -> Spec:
     """Return what tells the series of a chart apart: colour, and dashes for those who see none."""
     order = {"type": "nominal", "sort": list(names)}
     shown: Spec = {"field": field, **order, "legend": {} if len(names) > 1 else None}
     dashes = {"strokeDash": {"field": field, **order, "legend": None, "scale": {"range": DASHES}}}
-    return {"color": shown, **(dashes if has_dashes and len(names) > 1 else {})}
+    return {"color": shown, **(dashes if len(names) > 1 else {})}
 
 
 DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [12, 4], [4, 4]]
@@ -146,6 +146,16 @@ def rule(axis: str, value: float, label: str) -> list[Spec]:
         {"data": {"values": [{}]}, "mark": {"type": "rule", "strokeDash": [4, 4]}, "encoding": datum},
         {"data": {"values": [{}]}, "mark": {"type": "text", "text": label, **offset}, "encoding": datum | place},
     ]
+
+
+def still(spec: Spec) -> Spec:
+    """Return a chart for paper: without what a pointer does, which is also faster to draw."""
+    layers = [
+        {name: value for name, value in layer.items() if name != "params"}
+        | {"encoding": {name: value for name, value in layer["encoding"].items() if name != "opacity"}}
+        for layer in spec.get("layer", ())
+    ]
+    return spec | ({"layer": layers} if layers else {})
 
 
 def framed(spec: Spec) -> Spec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,20 +56,34 @@ class Plot:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def as_csv(self) -> str:
-        """Return the rows as CSV, numbers to ten digits."""
-        out = io.StringIO()
-        writer = csv.DictWriter(out, self.columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {name: f"{value:.10g}" if isinstance(value, float) else value for name, value in row.items()}
-            for row in self.rows
-        )
-        return out.getvalue()
+        """Return the rows as CSV."""
+        return as_csv(self.rows)
 
     @property
     def full_spec(self) -> Spec:
-        """The chart with its rows."""
-        return {**self.spec, "data": {"values": self.as_csv(), "format": {"type": "csv"}}}
+        """The chart with what it needs of its rows."""
+        return with_data(self.spec, self.rows)
+
+
+def with_data(spec: Spec, rows: Sequence[Row]) -> Spec:
+    """Return a chart with those columns of rows that it names, as CSV with as many digits as can be seen."""
+    text = json.dumps(spec)
+    values = {name: value for row in rows for name, value in row.items() if name in text and value is not None}
+    kinds = {name: "string" if isinstance(value, str) else "number" for name, value in values.items()}
+    drawn = as_csv([{name: row.get(name) for name in kinds} for row in rows], 6)
+    return {**spec, "data": {"values": drawn, "format": {"type": "csv", "parse": kinds}}}
+
+
+def as_csv(rows: Sequence[Row], digits: int = 10) -> str:
+    """Return rows as CSV, their numbers to so many digits."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {name: f"{value:.{digits}g}" if isinstance(value, float) else value for name, value in row.items()}
+        for row in rows
+    )
+    return out.getvalue()
 
 
 @dataclass(frozen=True)
