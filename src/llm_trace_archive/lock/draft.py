@@ -294,7 +294,7 @@ _SCALES = {"us": 1, "ms": 1e3, "s": 1e6, "": 1}
 
 
 _REST = """
-arrival_100ns = { type = "int8", title = "Arrival, rest", meaning = "Digit beyond the microsecond.", unit = "100 ns" }"""
+arrival_100ns = { type = "int8", title = "Arrival, rest", meaning = "Beyond the microsecond.", unit = "100 ns" }"""
 
 
 def _column(field: Field) -> str:
