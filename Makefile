@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-tools faults lint docs install clean
+.PHONY: demo test test-tools faults lint docs site install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/llm-traces demo
@@ -34,6 +34,11 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python -m typer llm_trace_archive.cli.main utils docs --name llm-traces --output docs/cli.md
 	$(BIN)/python -m llm_trace_archive.export.page docs/export.md
 
+# the documentation in site/; REPORT="azure-2023 mooncake" adds the pages of these workloads in site/report
+site: docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(if $(REPORT),$(BIN)/llm-traces report $(REPORT) -o site/report)
+
 install: $(VENV)/.installed
 
 $(BIN)/python:
@@ -41,7 +46,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[build,datasets,lmsys]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[build,datasets,lmsys,report]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

@@ -160,7 +160,7 @@ def write(layout: Layout, texts: Iterator[FieldTexts]) -> Iterator[bytes]:
                 text = pc.if_else(empty, None if how == "absent" else how, text)
             members.append(pc.binary_join_element_wise(f"{json.dumps(name)}{colon}", text, ""))
         joined = pc.binary_join_element_wise(*members, comma, null_handling="skip")
-        yield join_records(pc.binary_join_element_wise("{", joined, "}", ""), layout, last)
+        yield join_records([b"{", joined, b"}"], layout, last)
     yield layout.tail.encode()
 
 
