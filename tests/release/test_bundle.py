@@ -200,6 +200,7 @@ def test_croissant_reads_nulls_lists_and_numbers_of_every_type(tmp_path: Path) -
         "string": ["", None, "ü"],
         "list<int32>": [[1, 2], None, []],
         "list<int64>": [[2**62 + 1], None, []],
+        "list<float64>": [[0.5, -1e300], None, []],
         "list<string>": [["a", "ü"], None, []],
         "dictionary<string>": ["a", None, "b"],
     }
@@ -208,7 +209,7 @@ def test_croissant_reads_nulls_lists_and_numbers_of_every_type(tmp_path: Path) -
     fields = []
     for kind in TYPES:
         is_list = kind.startswith("list")
-        item = "string" if kind == "list<string>" else "integer"
+        item = {"list<string>": "string", "list<float64>": "number"}.get(kind, "integer")
         field = {"name": kind, "description": kind, "type": "array" if is_list else kinds.get(kind, "integer")}
         fields.append(field | ({"arrayItem": {"type": item}} if is_list else {}))
     columns = {kind: pa.array(values[kind], TYPES[kind]) for kind in TYPES}

@@ -176,7 +176,8 @@ def summed(root: Path, gated: bool = True) -> Bundle:
 
 
 def cited(bundle: Bundle, **changes: Any) -> Bundle:
-    """Change values in the bundle's CITATION.cff, and open it again."""
+    """Change values in the bundle's CITATION.cff, or remove those that become None, and open it again."""
     path = bundle.root / CITATION
-    path.write_text(yaml.safe_dump(bundle.citation | changes, sort_keys=False))
+    citation = {key: value for key, value in (bundle.citation | changes).items() if value is not None}
+    path.write_text(yaml.safe_dump(citation, sort_keys=False))
     return summed(bundle.root)

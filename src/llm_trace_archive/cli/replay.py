@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,6 +60,8 @@ def replay(
     import json
     import os
 
+    from rich.console import Console
+
     from ..core.errors import BadUse
     from ..core.files import replace_text
     from ..replay.endpoints import ENDPOINTS
@@ -96,10 +97,8 @@ def replay(
         keep_failed=keep_failed, at_once=at_once, timeout=timeout, is_streamed=not no_stream, extras=not no_extras,
         template_tokens=template_tokens, slo=slo or "", key=os.environ.get("LLM_TRACES_API_KEY", ""),
     )  # fmt: skip
-    show = (lambda line: sys.stderr.write(f"\r\x1b[K{line}")) if sys.stderr.isatty() else (lambda line: None)
-    figures: dict[str, Any] = (finish_run if finish else run)(table, options, output, show)
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
+    with Console(stderr=True).status("connecting") as status:  # shows nothing where there is no terminal
+        figures: dict[str, Any] = (finish_run if finish else run)(table, options, output, status.update)
     if json_file:
         replace_text(json_file, json.dumps(figures, indent=2) + "\n")
     for key, value in figures.items():

@@ -117,6 +117,8 @@ class Drive:
                 self._prepare(at)
                 if (left := due - time.perf_counter()) > 0:
                     await asyncio.sleep(left)
+                    while time.perf_counter() < due:  # a timer of whole milliseconds may end too early
+                        await asyncio.sleep(0)
                 elif at % 16 == 0:
                     await asyncio.sleep(0)  # behind: answers must be read all the same
                 group.create_task(self._send(at, due))
