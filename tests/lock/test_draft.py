@@ -72,7 +72,7 @@ def test_a_draft_builds_and_so_do_its_look_alikes(name: str, empty_archive: Arch
     samples = empty_archive.root / "src/llm_trace_archive/samples"
     samples.mkdir(parents=True)
     recipe, sample = draft(empty_archive, "my-trace", mirror / name)
-    assert_golden(f"draft/{name}", recipe.read_text())
+    assert_golden(f"draft/{name}", recipe.read_text(), sha256=hash_file(mirror / name)[0])
 
     archive = Archive(empty_archive.root)
     workload = archive.recipe("my-trace").workload("requests")
