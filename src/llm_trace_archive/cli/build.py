@@ -201,7 +201,7 @@ def new(
     Names, types and units are guessed and marked: confirm them, and replace each TODO. CONTRIBUTING.md says what else
     a trace needs.
 
-    Example: llm-traces new my-trace --from ~/upstream/my-trace/requests.csv
+    Example: llm-traces new my-trace --from ~/upstream/burstgpt/BurstGPT_1.csv
     """
     from ..lock.draft import draft
 
