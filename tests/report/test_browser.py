@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from support.chromium import CHROMIUM, MISSING
+
 PAGES = ("index.html", "compare.html", "burstgpt-2/index.html", "mooncake-conversation/index.html")
 RATE = "burstgpt-2/index.html"
 SHIFTS = """
@@ -26,7 +26,7 @@ new Promise((done) => {
 })
 """
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="pages in a browser: no chromium is installed")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason=MISSING)
 
 
 @pytest.fixture(scope="module")
