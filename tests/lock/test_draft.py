@@ -15,6 +15,7 @@ from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.lock.build import build_file
 from llm_trace_archive.lock.draft import draft
 from llm_trace_archive.upstream.sources import Sources
+from support.command import run_here
 from support.golden import assert_golden
 
 # Three public formats without a recipe, and what the columns of each must be.
@@ -96,6 +97,15 @@ def test_a_draft_builds_and_so_do_its_look_alikes(name: str, empty_archive: Arch
     ))  # fmt: skip
     workload = Archive(empty_archive.root).recipe("my-trace").workload("requests")
     assert build_file(archive, workload, tmp_path / "built.parquet", sources).facts["rows"] == 50
+
+
+def test_the_command_says_what_it_wrote(empty_archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text(FILES["vidur.csv"][0])
+    done = run_here("new", "my-trace", "--from", tmp_path / "file.csv", cwd=empty_archive.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == str(empty_archive.root / "recipes/my-trace.toml")
+    again = run_here("new", "my-trace", "--from", tmp_path / "file.csv", cwd=empty_archive.root)
+    assert again.returncode == 2 and "the trace exists already" in again.stderr
 
 
 WRONG = {

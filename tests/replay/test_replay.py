@@ -200,14 +200,32 @@ def test_the_cap_makes_requests_wait_and_counts_them(few: lta.Requests, tmp_path
 def test_a_key_is_sent_in_a_header_and_kept_out_of_everything(few: lta.Requests, tmp_path: Path) -> None:
     with token_server(key="another") as url:
         ran = command(
-            "azure-2023/code", "--limit", 2, "--url", url, out=tmp_path / "r.parquet", cwd=tmp_path, key="s3cret-s3cret"
+            "azure-2023/code",
+            "--limit",
+            2,
+            "--rate",
+            20,
+            "--url",
+            url,
+            out=tmp_path / "r.parquet",
+            cwd=tmp_path,
+            key="s3cret-s3cret",
         )
     assert "401 Unauthorized" in ran.stdout
     assert "s3cret" not in ran.stdout + ran.stderr
     assert b"s3cret" not in (tmp_path / "r.parquet").read_bytes()
     with token_server(key="s3cret-s3cret", fault="error", at=(0,)) as url:
         ran = command(
-            "azure-2023/code", "--limit", 2, "--url", url, out=tmp_path / "e.parquet", cwd=tmp_path, key="s3cret-s3cret"
+            "azure-2023/code",
+            "--limit",
+            2,
+            "--rate",
+            20,
+            "--url",
+            url,
+            out=tmp_path / "e.parquet",
+            cwd=tmp_path,
+            key="s3cret-s3cret",
         )
     assert "out of memory for" in ran.stdout and "s3cret" not in ran.stdout + ran.stderr
     assert b"s3cret" not in (tmp_path / "e.parquet").read_bytes()

@@ -201,7 +201,7 @@ def new(
     Names, types and units are guessed and marked: confirm them, and replace each TODO. CONTRIBUTING.md says what else
     a trace needs.
 
-    Example: llm-traces new my-trace --from ~/upstream/azure-2023/AzureLLMInferenceTrace_code.csv
+    Example: llm-traces new my-trace --from ~/upstream/burstgpt/BurstGPT_1.csv
     """
     from ..lock.draft import draft
 

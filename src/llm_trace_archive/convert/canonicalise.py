@@ -46,6 +46,10 @@ def _repeat(value: Any, rows: int, kind: pa.DataType) -> pa.Array:
     return pc.cast(one, kind).take(zeros)
 
 
+# What a row of a file is called where it is no line of it.
+_UNITS = {"conversations": "answer", "copilot": "row", "weka": "request", "weka-session-times": "request"}
+
+
 class BadRow(BadUpstream):
     """A row that can't be converted: its number in its file, from 0, its column, and why, without the value."""
 
@@ -151,9 +155,7 @@ class Canonicaliser:
 
     def _error(self, source: FileRows, row: int, column: str, expected: str, got: str) -> BadRow:
         file, layout = source.file, source.layout
-        unit = {"conversations": "answer", "weka": "request", "weka-session-times": "request"}.get(
-            layout.format, "line"
-        )
+        unit = _UNITS.get(layout.format, "line")
         number = row + (2 if layout.format == "csv" else 1)
         recipe = f"recipes/{self.workload.trace}.toml"
         rule = next((rule for rule in file.rules if rule.column == column and rule.source), Rule(column))

@@ -1,9 +1,11 @@
-"""Settings from the environment: where the archive, its content and the cache are, and how long to wait for the net."""
+"""Settings from the environment: where the archive, its content and the cache are, how long to wait, and a salt."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import secrets
 from pathlib import Path
 
 from .errors import BadUse
@@ -34,6 +36,12 @@ def archive_folder() -> Path | None:
 def is_offline() -> bool:
     """Return whether `LLM_TRACES_OFFLINE` forbids every request to the network."""
     return os.environ.get("LLM_TRACES_OFFLINE", "0") not in ("", "0")
+
+
+def salt() -> bytes:
+    """Return 32 secret bytes: those that `LLM_TRACES_SALT` gives, or new ones."""
+    given = os.environ.get("LLM_TRACES_SALT", "")
+    return hashlib.sha256(given.encode()).digest() if given else secrets.token_bytes(32)
 
 
 def timeout() -> float | None:

@@ -12,9 +12,7 @@ import importlib.metadata
 import importlib.resources
 import itertools
 import json
-import os
 import re
-import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -39,6 +37,7 @@ from ...core.files import output as write_output
 from ...core.recipe import Recipe, UpstreamFile, Workload
 from ...core.recipe_file import read_log_recipe
 from ...core.schema import arrow_schema
+from ...core.settings import salt
 from ...core.sql import quote, quote_name
 from ...core.table import Table
 from ...core.table_schema import table_schema
@@ -55,7 +54,6 @@ from .reader import DATED, Broken, Counts, Fields, Record, find, read_records
 ROWS = 1 << 13  # of a batch
 MAX_BROKEN = 0.01
 _CERTAIN = 1000  # records, after which a share of broken ones is taken for that of the whole log
-SALT = "LLM_TRACES_SALT"
 NAME = "log"  # of the workload
 _TIMES = ("arrival_us", "latency_us", "ttft_us")
 
@@ -208,7 +206,7 @@ class _Import:
         self.table_schema = table_schema(recipe.name, recipe.kinds["request"], archive.canonical, [self.workload])
         self.schema = arrow_schema(self.table_schema)
         self.kinds = {name: self.schema.field(rule.column).type for rule in self.file.rules for name in rule.sources}
-        self.salt = os.environ.get(SALT, "").encode()[:64] or secrets.token_bytes(32)
+        self.salt = salt()
         self.counts = Counts()
         self.rows = 0
         self.base = 0
