@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_trace_archive.export.registry import all_dialects
 from support.command import run_here
 from support.mutations import faults
 from support.small_archive import publish
@@ -25,6 +26,11 @@ PLACES = (
     "datapackage.json", "data", "data/demo/few.parquet", "recipes/demo.toml/x", "x" * 300, os.fsdecode(b"\xff.csv"), "",
     "link", "loop", "file",
 )  # fmt: skip
+WIDTHS = (
+    "1s", "0s", "-1s", "1e9h", "", "x", "9" * 400 + "s", "0..1s", "..", "1s..0s", "1us", "poisson:1,2", "poisson:0,0",
+    "poisson:1e400,-1", "nan", "0.5", "٣s",
+)  # fmt: skip
+FORMATS = ("csv", "json", "jsonl", "table", "parquet", "x", "")
 COMMANDS = (
     ("list", "NAME"), ("list", "NAME", "--wide"), ("list", "--json", "NAME"), ("info", "NAME"), ("validate", "NAME"),
     ("validate", "NAME", "--json", "PLACE"), ("validate", "NAME", "--junit", "PLACE"), ("validate", "--deep", "NAME"),
@@ -35,6 +41,15 @@ COMMANDS = (
     ("list", "--archive", "PLACE"),
     ("describe", "NAME"), ("NAME",), ("release", "check", "NAME"), ("release", "NAME"), ("cache", "NAME"),
     ("cache", "prune", "--older-than", "NAME", "--dry-run"),
+    ("head", "NAME"), ("head", "NAME", "-n", "1"), ("profile", "NAME"), ("profile", "NAME", "--json", "PLACE"),
+    ("query", "NAME"), ("query", "SELECT * FROM requests", "-o", "PLACE", "--format", "FORMAT"),
+    ("query", "SELECT * FROM demo", "--format", "FORMAT"), ("rate", "NAME", "--per", "WIDTH"),
+    ("rate", "demo", "-o", "PLACE", "--format", "FORMAT"), ("shape", "NAME", "-o", "PLACE"),
+    ("shape", "demo", "-o", "PLACE", "--window", "WIDTH"), ("shape", "demo", "-o", "PLACE", "--rate", "NAME"),
+    ("hit-ratio", "NAME"), ("export", "NAME", "--to", "NAME"), ("export", "demo", "--to", "DIALECT", "-o", "PLACE"),
+    ("export", "demo", "--to", "DIALECT", "-o", "PLACE", "--arrivals", "WIDTH", "--format", "FORMAT"),
+    ("report", "NAME", "-o", "PLACE"), ("get", "NAME", "--offline"), ("lock", "NAME"), ("publish", "PLACE"), ("setup",),
+    ("release", "bundle", "PLACE"), ("release", "status"), ("release", "zenodo", "PLACE"), ("info", "PLACE"),
 )  # fmt: skip
 
 
@@ -58,11 +73,12 @@ def test_any_arguments_end_in_a_message(
     (root / "file").write_text("mine")
     (root / "link").symlink_to("file")
     (root / "loop").symlink_to("loop")
-    choices = {"NAME": NAMES, "PLACE": PLACES}
+    choices = {"NAME": NAMES, "PLACE": PLACES, "WIDTH": WIDTHS, "FORMAT": FORMATS, "DIALECT": tuple(all_dialects())}
     command = [rng.choice(choices.get(each, (each,))) for each in rng.choice(COMMANDS)]
     done = run_here(*command, cwd=root, LLM_TRACES_OFFLINE="1", LLM_TRACES_CACHE=str(root.parent / "cache"))
     assert done.returncode in (0, 1, 2), command
     assert done.returncode != 2 or done.stderr, command
-    may_write = {"--force", "--json", "--junit", "file"}  # also through a link of the user
+    # Only `restore` asks for --force, as it also writes names of its own.
+    may_write = {"--force", "--json", "--junit", "file", "query", "rate", "shape", "export"}
     assert (root / "file").read_text() == "mine" or may_write & set(command), command
     shutil.rmtree(root)

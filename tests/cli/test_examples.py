@@ -31,7 +31,7 @@ def leaves(command: Any, *path: str) -> Iterator[tuple[str, str]]:
 
 HELP = dict(leaves(typer.main.get_command(app)))
 # Run elsewhere: it builds everything (tests/doors), and asks for a repository of one's own (below).
-ELSEWHERE = {"demo"}
+ELSEWHERE = {"demo", "replay"}
 
 
 def example(name: str) -> str:

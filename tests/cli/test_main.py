@@ -54,6 +54,8 @@ def test_a_path_that_is_not_utf_8_ends_in_a_message(tmp_path: Path) -> None:
         (["build", "kavier/decode", "--mirror", odd], ROOT / "data"),
         (["samples", odd / "new", "--mirror", odd], ROOT),
         (["validate", "kavier", "--json", odd / "x.json"], ROOT),
+        (["query", "SELECT '\udcff'"], ROOT),
+        (["query", "SELECT 1", "-o", odd / "x.csv"], ROOT),
     ):
         done = run_here(*arguments, cwd=cwd, LLM_TRACES_OFFLINE="1")
         assert (done.returncode in (1, 2) and done.stderr) or done.returncode == 0, arguments  # 0 where content is here
@@ -84,6 +86,8 @@ def test_the_archive_may_be_given_after_the_command(tmp_path: Path) -> None:
     ):
         assert run_here(*arguments, cwd=tmp_path).stdout == expected.stdout
     assert run_here("list", "--archive", cwd=tmp_path).returncode == 2
+    missing = run_here("list", "--archive", "typing-error", cwd=ROOT)
+    assert missing.returncode == 2 and "typing-error: is not inside an archive" in missing.stderr
     assert run_here("list", "--", "--archive", cwd=ROOT).stderr.startswith("--archive: no such trace")
 
 

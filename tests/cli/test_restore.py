@@ -6,7 +6,9 @@ import hashlib
 import json
 import random
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,15 +117,25 @@ def test_a_workload_of_several_files_is_written_whole_or_not_at_all(root: Path, 
 
 @pytest.mark.parametrize("rows", [-1, True, "3", 2.0, 4, 10**30, None])
 def test_a_number_of_rows_that_no_file_can_have_is_refused(rows: object, root: Path, tmp_path: Path) -> None:
-    archive = Archive(_copy(root, tmp_path))
+    with pytest.raises(Problem, match="of 3 rows"):
+        _restore_with(root, tmp_path, lambda file: file.update(rows=rows))
+
+
+def test_a_file_without_columns_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="the table is damaged"):
+        _restore_with(root, tmp_path, lambda file: file["layout"].update(fields=[]))
+
+
+def _restore_with(root: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Restore a table with a change in what its metadata says of its only upstream file."""
+    archive = Archive(_copy(root, folder))
     path = archive.root / "data/demo/few.parquet"
     table, metadata = pq.read_table(path), dict(pq.read_metadata(path).metadata)
     files = json.loads(metadata[METADATA_KEY.encode()])
-    files["files"][0]["rows"] = rows
+    change(files["files"][0])
     metadata[METADATA_KEY.encode()] = json.dumps(files).encode()
     pq.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(Problem, match="of 3 rows"):
-        list(restore_to(archive, *archive.select([WORKLOAD]), tmp_path / "few.csv"))
+    list(restore_to(archive, *archive.select([WORKLOAD]), folder / "few.csv"))
 
 
 @pytest.mark.faults

@@ -32,6 +32,10 @@ def test_no_text_reaches_the_terminal_raw(text: str) -> None:
     assert not OBEYED.search(to_line(problem)) and "\n" not in to_line(BadUse("subject", "message", got=text))
 
 
+def test_a_line_of_a_message_has_an_end() -> None:
+    assert max(map(len, str(Problem("x" * 10**6, "y", got="z" * 10**6)).splitlines())) < 5000
+
+
 @given(st.lists(st.text(), min_size=2, max_size=2))
 def test_a_cell_of_a_table_stays_in_its_row(cells: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:

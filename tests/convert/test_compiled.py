@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from llm_trace_archive.convert.compiled import (
     ANOTHER_FORM,
     NO_DATE,
     join,
+    kernels,
     read_dates,
     read_decimals,
     write_dates,
@@ -126,3 +129,16 @@ def test_texts_are_joined(rows: list[tuple[str, str | None]]) -> None:
     first, second = texts([a for a, _ in rows]), texts([b for _, b in rows])
     expected = "".join(f"<{a}, {b or ''}>\n" for a, b in rows)
     assert join([b"<", first, b", ", second, b">\n"], len(rows)).tobytes().decode() == expected
+
+
+def test_the_same_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    kernels.cache_clear()
+    try:
+        test_dates_are_read_and_written()
+        test_numbers_are_written()
+        test_numbers_are_read_as_decimals_or_not_at_all()
+        test_lists_are_written_as_json()
+        test_texts_are_joined()
+    finally:
+        kernels.cache_clear()

@@ -126,6 +126,27 @@ def test_the_look_alikes_build(samples: tuple[Archive, Path], tmp_path: Path) ->
     assert {row["arrival_us"] for row in rows} == {None}
 
 
+def test_sessions_on_lines_count_from_their_start(tmp_path: Path) -> None:
+    name = "semianalysis-agentx"
+    archive = make_archive(Archive(ROOT), tmp_path / "archive", tmp_path / "mirror", "http://127.0.0.1:9", 200, [name])
+    workload = archive.recipe(name).workload("256k")
+    with build(archive, workload, tmp_path / "mirror", tmp_path) as table:
+        rows = pq.read_table(table.path).to_pylist()
+    text = (tmp_path / "mirror" / name / "traces-256k.jsonl").read_text()
+    wanted = [
+        (session["id"], request["t"], request["hash_ids"])
+        for session in map(json.loads, text.splitlines())
+        for each in session["requests"]
+        for request in each.get("requests", [each])
+    ]
+    found = [
+        (row["session_id"], row["since_start_us"] / 1e6, [each - row["hash_id_offset"] for each in row["hash_ids"]])
+        for row in rows
+    ]
+    assert found == wanted
+    assert any(row["agent_id"] and row["since_start_us"] >= row["agent_start_us"] > 0 for row in rows)
+
+
 # -- the real files ---------------------------------------------------------------------------------------------------
 
 

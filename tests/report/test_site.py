@@ -111,6 +111,12 @@ def test_a_report_replaces_a_report_and_nothing_else(samples: Samples, tmp_path:
     for _ in range(2):
         assert run_here("report", "kavier/decode", "-o", tmp_path / "site", cwd=samples.root).returncode == 0
     assert not list(tmp_path.glob(".*"))
+    for name in ("thesis.tex", "profiles.bak", "assets/thesis.tex"):
+        (tmp_path / "site" / name).write_text("years of work")
+        assert run_here("report", "kavier/decode", "-o", tmp_path / "site", cwd=samples.root).returncode == 2
+        (tmp_path / "site" / name).unlink()
+    (tmp_path / "profiles.json").write_text("{}")  # as `profile --json` may have written it
+    assert run_here("report", "kavier/decode", "-o", tmp_path, cwd=samples.root).returncode == 2
 
 
 def test_a_file_of_ones_own_has_a_page(samples: Samples, tmp_path: Path) -> None:

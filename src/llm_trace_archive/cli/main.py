@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..core.errors import USAGE, BadUse, Problem, from_system
 from ..core.text import echo
-from . import annex, build, cache, catalogue, export, logs, look, release, samples, shape
+from . import annex, build, cache, catalogue, export, logs, look, release, replay, samples, shape
 from .interrupt import interruptible
 
 
@@ -46,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for family in (catalogue, build, annex, look, shape, export, logs, samples):
+for family in (catalogue, build, annex, look, shape, export, logs, replay, samples):
     app.add_typer(family.app)
 app.add_typer(release.app, name="release")
 app.add_typer(cache.app, name="cache")

@@ -26,9 +26,8 @@ ANOTHER_FORM, NO_DATE = 1, 2
 
 @cache
 def kernels() -> tuple[Callable[..., Any], ...]:
-    """Return the functions below. Raises BadUse without numba."""
-    every = (_read_dates, _write_dates, _read_decimals, _write_decimals, _write_lists, _place)
-    return compiled(*every, purpose="converting upstream files")
+    """Return the functions below; without numba they are as they stand, and about a hundred times slower."""
+    return compiled(_read_dates, _write_dates, _read_decimals, _write_decimals, _write_lists, _place)
 
 
 def read_dates(text: pa.Array, digits: int, ending: bytes, epoch_us: int) -> tuple[_Array, _Array, int, int]:
@@ -76,7 +75,8 @@ def write_decimals(values: pa.Array, decimals: int, places: int, least: int) -> 
     """
     offsets = np.empty(len(values) + 1, np.int32)
     out = np.empty(len(values) * (22 + max(places, decimals)), np.uint8)
-    kernels()[3](_read_only(to_integers(values)), is_valid(values), decimals, places, least, out, offsets)
+    with np.errstate(over="ignore"):  # of uint64, where it is meant
+        kernels()[3](_read_only(to_integers(values)), is_valid(values), decimals, places, least, out, offsets)
     return _text(values, offsets, out)
 
 
@@ -85,7 +85,8 @@ def write_lists(lists: pa.Array, ids: _Array) -> pa.Array:
     starts = to_integers(lists.offsets).astype(np.int64)
     offsets = np.empty(len(lists) + 1, np.int32)
     out = np.empty(len(ids) * 22 + len(lists) * 2, np.uint8)
-    kernels()[4](_read_only(ids), starts - starts[0], is_valid(lists), out, offsets)
+    with np.errstate(over="ignore"):
+        kernels()[4](_read_only(ids), starts - starts[0], is_valid(lists), out, offsets)
     return _text(lists, offsets, out)
 
 

@@ -65,7 +65,7 @@ class Archive:
         """
         start = real_path(start or Path.cwd())
         require_utf8(start)
-        for folder in (start, *start.parents):
+        for folder in (start, *start.parents) if start.exists() else ():
             if (folder / "recipes").is_dir() and (folder / "schemas" / "recipe.schema.json").is_file():
                 return cls(folder)
         raise BadUse(

@@ -10,6 +10,7 @@ import re
 # Control characters but tab and newline, signs that turn the direction of text, line ends of Unicode, and halves of
 # surrogate pairs: terminals obey them, or files can't hold them.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST = 4096  # characters of a line of a message, as many as a path may have
 FINDINGS = 1  # the data is not what it should be
 USAGE = 2  # wrong use, or an environment that does not allow the work
 
@@ -17,6 +18,10 @@ USAGE = 2  # wrong use, or an environment that does not allow the work
 def printable(text: str) -> str:
     """Return text with what a terminal would obey spelled out, such as \\x1b."""
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _shorten(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
 
 
 class Problem(Exception):
@@ -41,7 +46,7 @@ class Problem(Exception):
             first, *rest = text.splitlines() or [""]
             lines.append(f"  {label:<{width}}  {first}")
             lines += [f"  {'':<{width}}  {line}" for line in rest]
-        return printable("\n".join(lines))
+        return printable("\n".join(map(_shorten, lines)))
 
 
 class BadUse(Problem):

@@ -28,12 +28,19 @@ def require(package: str, extra: str, purpose: str) -> Any:
         ) from None
 
 
-def compiled(*functions: Callable[..., Any], purpose: str) -> tuple[Callable[..., Any], ...]:
-    """Return functions of this package compiled; they release Python's lock. Raises BadUse without numba.
+def compiled(*functions: Callable[..., Any], purpose: str = "") -> tuple[Callable[..., Any], ...]:
+    """Return functions of this package compiled; they release Python's lock.
+
+    purpose  what needs numba, and raises BadUse without it; empty if the functions also do as they are, slowly
 
     numba keeps what it compiled beside the package, or else in the user's cache folder: compiling takes seconds.
     """
-    numba = require("numba", "analysis", purpose)
+    try:
+        numba = require("numba", "analysis", purpose)
+    except BadUse:
+        if purpose:
+            raise
+        return functions
     try:
         return tuple(numba.njit(nogil=True, cache=True)(each) for each in functions)
     except RuntimeError:  # neither folder is writable

@@ -220,20 +220,36 @@ def replace_text(path: Path, text: str) -> None:
         part.write_bytes(content)
 
 
-def write_output(path: Path, text: str) -> None:
-    """Write text where the user asked for it: replace a file atomically, or write into a device or a pipe.
+@contextlib.contextmanager
+def output(path: Path) -> Iterator[Path]:
+    """Yield where to write what the user asked for at `path`: a file that replaces it at the end, a device or a pipe.
 
-    Raises BadUse if `path` can't be written; a file then keeps its content.
+    Links of the user are followed. Raises BadUse if the block can't write there; a file then keeps its content.
     """
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            path.write_text(text, encoding="utf-8")  # a device can't be replaced, nor read first
+            yield path  # a device can't be replaced
         else:
-            replace_text(real_path(path), text)
+            with replacing(real_path(path)) as part:
+                yield part
     except OSError as error:
-        raise BadUse(
-            str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
-        ) from None
+        raise not_written(path, error) from None
+
+
+def not_written(path: Path, error: OSError) -> BadUse:
+    """Return what to say of a file or folder that the user asked for and that can't be written."""
+    return BadUse(
+        str(path),
+        f"can't be written: {error.strerror or error}",
+        kept="the file as it was, if there was one; nothing is half-written",
+        next="give another file, or free some space",
+    )
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write text where the user asked for it, as `output` does. Raises BadUse."""
+    with output(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def require_utf8(folder: Path) -> None:

@@ -19,6 +19,7 @@ TYPES = {
     "string": pa.string(),
     "list<int32>": pa.list_(pa.int32()),
     "list<int64>": pa.list_(pa.int64()),
+    "list<float64>": pa.list_(pa.float64()),
     "list<string>": pa.list_(pa.string()),
     "dictionary<string>": pa.dictionary(pa.int32(), pa.string()),
 }

@@ -14,6 +14,11 @@ def echo(text: object = "", err: bool = False) -> None:
         print(printable(str(text)), file=stream, flush=True)
 
 
+def mask(text: str, token: str) -> str:
+    """Return a server's text without the token, which it may repeat. Mask before cutting: a part is secret too."""
+    return text.replace(token, "<token>") if token else text
+
+
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     """Return rows under a head, each column as wide as its widest cell; `right` holds the columns to align right."""
     head, *rows = ([printable(" ".join(cell.split())) for cell in row] for row in (head, *rows))

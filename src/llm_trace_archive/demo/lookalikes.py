@@ -41,7 +41,7 @@ class Sample(Protocol):
 # What an archive needs besides recipes and schemas; everything else is generated.
 _COPIED = ("LICENSE.txt", ".gitattributes", ".gitignore", ".datalad/config")
 _KEPT = ("arrivals", "segments", "relations", "references")  # expectations that the look-alikes meet, too
-_LINES = ("csv", "jsonl")  # formats with one line per row
+_LINES = ("csv", "jsonl", "records")  # formats with one line per row
 
 
 def sample_traces() -> tuple[str, ...]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..core.errors import BadUse
-from ..core.files import write_output
+from ..core.files import output, replace_text
 from .dialect import Dialect
 from .readme import SUFFIX, command, readme
 from .registry import all_dialects, find_dialect
 from .rows import Wishes, choose, explain, fields_of
-from .write import COMPRESSIONS, compressed, open_output, write_rows
+from .write import COMPRESSIONS, compressed, write_rows
 
 if TYPE_CHECKING:
     from ..workload.requests import Requests
@@ -62,13 +62,13 @@ def export(
         with compressed(_stdout(), compression) as out:
             write_rows(rows, fields_of(rows), ending, out)
     else:
-        with open_output(path) as file, compressed(file, compression) as out:
+        with output(path) as part, part.open("wb") as file, compressed(file, compression) as out:
             write_rows(rows, fields_of(rows), ending, out)
     if path and (path.is_file() or path.is_dir()):
         for name, text in chosen.beside(rows, path.name).items():
-            write_output(path.with_name(name), text)
+            replace_text(path.with_name(name), text)
         if with_readme:
-            write_output(path.with_name(path.name + SUFFIX), readme(rows, path.name, compression))
+            replace_text(path.with_name(path.name + SUFFIX), readme(rows, path.name, compression))
     return Exported(
         path, rows.count, rows.input_tokens, rows.output_tokens,
         {explain(reason): count for reason, count in rows.left_out.items()}, rows.changes,

@@ -6,13 +6,10 @@ import contextlib
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from ..core.errors import BadUse
-from ..core.files import real_path, replacing
 from ..core.sql import quote, quote_name
 from .dialect import Field
 from .rows import Rows
@@ -22,34 +19,6 @@ if TYPE_CHECKING:
 
 COMPRESSIONS = (".gz", ".zst")
 _LINE = "line"
-
-
-@contextlib.contextmanager
-def open_output(path: Path) -> Iterator[BinaryIO]:
-    """Yield a stream to write a file with, which appears when it is complete, or to a device or a pipe.
-
-    Raises BadUse if it can't be written; a file then keeps its content.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("wb") as out:
-                yield out
-            return
-        with replacing(real_path(path)) as part, part.open("wb") as out:
-            yield out
-            out.flush()
-    except OSError as error:
-        raise not_written(path, error) from None
-
-
-def not_written(path: Path, error: OSError) -> BadUse:
-    """Return what to say of a file that can't be written."""
-    return BadUse(
-        str(path),
-        f"can't be written: {error.strerror or error}",
-        kept="the file as it was, if there was one; nothing is half-written",
-        next="free some space, or give another -o",
-    )
 
 
 @contextlib.contextmanager

@@ -54,11 +54,6 @@ class RemoteFile:
     digest: str
 
 
-def mask(text: str, token: str) -> str:
-    """Return a server's text without the token, which it may repeat. Mask before cutting: a part is secret too."""
-    return text.replace(token, "<token>") if token else text
-
-
 def find_place(archive: Archive, target: str) -> str:
     """Return the place of the newest recorded release at a target (`Release.place`), or nothing."""
     return next((str(each["place"]) for each in archive.lock.get("releases", ()) if each["target"] == target), "")

@@ -19,8 +19,10 @@ from ..workload.requests import Requests
 from .image import draw_png, draw_svg, javascript
 from .pages import Pages, Subject
 
-PROFILES = "profiles.json"  # which also says that a folder is a report
+PROFILES = "profiles.json"
 OVERVIEW = "index.html"
+COMPARISON = "compare.html"
+SUFFIXES = (".html", ".css", ".js", ".csv", ".svg", ".png")  # of the files in the folders of a report
 WORKERS = 2  # threads that draw
 ASSETS = ("report.css", "report.js")
 
@@ -60,14 +62,23 @@ def write(archive: Archive, names: Sequence[str], target: Path, on_start: Callab
 
 
 def refuse_unusable(target: Path) -> None:
-    """Raise BadUse if `target` holds anything but a report."""
-    if target.exists() and not (target / PROFILES).is_file() and not (target.is_dir() and not any(target.iterdir())):
+    """Raise BadUse if `target` holds anything but a report, of which the new one leaves nothing."""
+    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or _is_report(target))):
         raise BadUse(
             str(target),
             "exists and is not a report",
             kept="as it was",
             next="give another folder, or remove this one",
         )
+
+
+def _is_report(folder: Path) -> bool:
+    paths = {
+        path.relative_to(folder): path.suffix for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
+    own = {Path(OVERVIEW), Path(PROFILES)}
+    others = {path: suffix for path, suffix in paths.items() if path not in (*own, Path(COMPARISON))}
+    return own <= paths.keys() and all(len(path.parts) > 1 and kind in SUFFIXES for path, kind in others.items())
 
 
 def find_tables(archive: Archive, names: Sequence[str]) -> tuple[dict[str, Requests], dict[str, str]]:
@@ -131,7 +142,7 @@ def _write_pages(archive: Archive, subjects: Sequence[Subject], others: Mapping[
         _write(assets / name, (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8"))
     _write(folder / OVERVIEW, pages.overview())
     if len(subjects) > 1:
-        _write(folder / "compare.html", pages.comparison())
+        _write(folder / COMPARISON, pages.comparison())
     for subject in subjects:
         _write(folder / subject.slug / OVERVIEW, pages.workload(subject))
     _write(folder / PROFILES, to_json([each.profile for each in subjects]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..core.errors import BadUse, printable
-from ..core.files import replacing
+from ..core.files import output
 from ..core.sql import quote_name
 from ..core.text import format_table
 
@@ -57,19 +57,8 @@ def write_file(rows: duckdb.DuckDBPyRelation, format: str, path: Path) -> None:
 
     Raises BadUse if it can't be written; a file then keeps its content.
     """
-    try:
-        if path.exists() and not path.is_file():
-            _write_all(rows, format, path)  # a device can't be replaced
-            return
-        with replacing(path.resolve()) as part:
-            _write_all(rows, format, part)
-    except OSError as error:
-        raise BadUse(
-            str(path),
-            f"can't be written: {error.strerror or error}",
-            kept="the file as it was; nothing is half-written",
-            next="free some space, or give another file",
-        ) from None
+    with output(path) as part:
+        _write_all(rows, format, part)
 
 
 class _Terminal(io.TextIOBase):

@@ -36,6 +36,7 @@ class Query:
     """
 
     def __init__(self, archive: Archive, sql: str, allow_files: bool = False) -> None:
+        sql.encode()  # DuckDB takes text that is not UTF-8 for a wrong type
         self.sql = sql.strip().removesuffix(";")
         self._archive = archive
         self._connection = _connect()

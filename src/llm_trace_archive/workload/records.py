@@ -121,6 +121,7 @@ class Records:
 
     def _over(self, sql: str) -> str:
         """Return a SELECT, which may begin with WITH, in which `rows` is this table."""
+        sql.encode()  # DuckDB takes text that is not UTF-8 for a wrong type
         word, _, rest = sql.strip().partition(" ")
         return f"WITH {ROWS} AS ({self.sql})" + (f", {rest}" if word == "WITH" else f" {sql}")
 

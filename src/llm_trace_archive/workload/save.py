@@ -20,7 +20,7 @@ from ..columns.constraints import violations
 from ..convert.parquet import ParquetSink
 from ..core.archive import Archive
 from ..core.errors import BadUse
-from ..core.files import hash_file, replacing
+from ..core.files import hash_file, output
 from ..core.schema import arrow_schema
 from ..core.sql import quote
 from ..core.table import UNREADABLE, Table
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = "shaped"  # of the file's metadata
-IMPORTED = "import_log("  # how the chain of an imported log begins
+# How the chains of an imported log and of a replay begin, which can't be made again.
+IMPORTED, REPLAYED = "import_log(", "replay("
 STEPS = (
     "filter", "view", "window", "limit", "max_context", "thin", "scale", "rebase", "shift", "repeat", "merge"
 )  # fmt: skip
@@ -73,14 +74,9 @@ def save(requests: Shaping, path: Path) -> None:
     requests.require_one_table("save()")
     for note in notes(requests):
         warn("save()", note)
-    try:
-        with replacing(path.resolve()) as part, ParquetSink(part, requests.schema, _facts(requests)) as sink:
-            for batch in requests.batches():
-                sink.write(batch)
-    except OSError as error:
-        raise BadUse(
-            str(path), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
-        ) from None
+    with output(path) as part, ParquetSink(part, requests.schema, _facts(requests)) as sink:
+        for batch in requests.batches():
+            sink.write(batch)
 
 
 def _facts(requests: Shaping) -> dict[str, str]:
@@ -148,7 +144,7 @@ def check_saved(archive: Archive, path: Path, rebuild: Callable[[str], Shaping] 
         locked = str(archive.locked.get(origin.workload, {}).get("hash", "")).removeprefix("sha256:")
         if locked and origin.sha256:
             yield Result("provenance", f"sha256 of {origin.workload}", locked, 0, origin.sha256, "datapackage.json")
-    if rebuild and IMPORTED not in saved.chain:  # a log is not kept
+    if rebuild and IMPORTED not in saved.chain and REPLAYED not in saved.chain:
         yield from _check_bytes(saved, rebuild)
 
 

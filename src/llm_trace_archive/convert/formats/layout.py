@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,29 @@ class Layout:
         """Return the format and what differs from the defaults: `Layout(**layout.to_dict())` is the same layout."""
         plain = Layout(self.format)
         return {name: value for name, value in vars(self).items() if name == "format" or value != getattr(plain, name)}
+
+
+class KeyOrder:
+    """The order of keys that all objects of a kind agree on, learnt from one after another."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self._seen: dict[tuple[str, ...], None] = {}
+
+    def agrees(self, keys: tuple[str, ...]) -> bool:
+        """Learn the keys of an object; return whether there is an order that they and those before all have."""
+        if keys in self._seen:
+            return True
+        sorter: TopologicalSorter[str] = TopologicalSorter()
+        for each in (*self._seen, keys):
+            for key, before in zip(each, (None, *each), strict=False):
+                sorter.add(key, *([before] if before else []))
+        try:
+            self.order = list(sorter.static_order())
+        except CycleError:
+            return False
+        self._seen[keys] = None
+        return True
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from ...core.errors import BadUse
 from ...core.extras import require
 from ...core.recipe import UpstreamFile, Workload
-from . import conversations, csv, jsonl, weka
+from . import conversations, copilot, csv, jsonl, records, weka
 from .layout import FieldTexts, Layout, OpenFile
 
 
@@ -31,8 +31,10 @@ class Format(Protocol):
 
 FORMATS: dict[str, Format] = {
     "conversations": conversations,
+    "copilot": copilot,
     "csv": csv,
     "jsonl": jsonl,
+    "records": records,
     "weka": weka,
     "weka-session-times": weka,
 }

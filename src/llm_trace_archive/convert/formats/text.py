@@ -97,7 +97,7 @@ def join_records(parts: list[pa.Array | bytes], layout: Layout, last: bool) -> b
     A file's last record has no line end, as that belongs to the tail.
     """
     end = layout.line_end.encode()
-    rows = next(len(each) for each in parts if isinstance(each, pa.Array))
+    rows = max(len(each) for each in parts if isinstance(each, pa.Array))  # all have as many
     records = join([*parts, end], rows)
     return bytes(records[: len(records) - len(end) * last])
 

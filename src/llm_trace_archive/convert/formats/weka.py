@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...core.recipe import UpstreamFile, Workload
-from .layout import FieldTexts, Layout, OpenFile, check_fields
+from .layout import FieldTexts, KeyOrder, Layout, OpenFile, check_fields
 
 Object = dict[str, Any]
 
@@ -196,7 +196,7 @@ class _Reader:
         empty = {rule.source for rule in source.file.rules if rule.empty} - _IDENTIFIES
         self.may_miss = {*_MISSING, *empty} & {*self.fields, "totals"}
         self.missing: dict[str, str] = {}
-        self.order: dict[str, list[str]] = {}
+        self.order = {of: KeyOrder() for of in MEMBERS}
 
     def read(self, content: bytes, line: str) -> pa.RecordBatch:
         """Return the rows of one session, given its document and the line that it is, if it is one."""
@@ -233,9 +233,9 @@ class _Reader:
         """Complete the layout, once all sessions are read."""
         usual = {name: _usually_missing(name) for name in self.missing}
         self.layout.kinds = {name: how for name, how in self.missing.items() if how != usual[name]}
-        learnt = [of + key for of in MEMBERS for key in self.order.get(of, MEMBERS[of])]
-        if learnt != [of + key for of in MEMBERS for key in MEMBERS[of] if key in self.order.get(of, MEMBERS[of])]:
-            self.layout.fields = learnt
+        orders = {of: self.order[of].order or list(MEMBERS[of]) for of in MEMBERS}
+        if not all(self.order[of].agrees(tuple(k for k in MEMBERS[of] if k in orders[of])) for of in MEMBERS):
+            self.layout.fields = [of + key for of in MEMBERS for key in orders[of]]
 
     def _rows(self, session: Any) -> Iterator[tuple[Object | None, Object]]:
         """Yield each request with its sub-agent, or with None."""
@@ -261,7 +261,9 @@ class _Reader:
         keys = [key for key in known if key in value or of + key not in self.may_miss]
         if len(keys) != len(value) or any(key not in value for key in keys):
             raise _Unexpected(where, f"keys {', '.join(keys)}", f"keys {', '.join(value)}"[:500])
-        self._learn_order(value, of, where)
+        if not self.order[of].agrees(tuple(value)):
+            keys = [key for key in self.order[of].order if key in value]
+            raise _Unexpected(where, f"keys {', '.join(keys)}, in this order as before", f"keys {', '.join(value)}")
         for key, kind in known.items():
             name, has = of + key, value.get(key)
             if name in self.may_miss and (has is None or has == ""):
@@ -269,16 +271,6 @@ class _Reader:
             elif not KINDS[kind].fits(has):
                 raise _Unexpected(f"{where}, key '{key}'", KINDS[kind].what, _shown(has))
         return value
-
-    def _learn_order(self, value: Object, of: str, where: str) -> None:
-        order = self.order.setdefault(of, list(value))
-        previous = ""
-        for key in value:
-            if key not in order:
-                order.insert(order.index(previous) + 1 if previous else 0, key)
-            previous = key
-        if list(value) != (keys := [key for key in order if key in value]):
-            raise _Unexpected(where, f"keys {', '.join(keys)}, in this order as before", f"keys {', '.join(value)}")
 
     def _learn_missing(self, name: str, how: str, where: str) -> None:
         before = self.missing.setdefault(name, how)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -129,6 +131,30 @@ class BlockIds(Transform):
         self.number = previous.number
 
 
+class LastInput(Transform):
+    """When the last input among the events of a row arrived, in microseconds since the epoch; null without any.
+
+    Given the JSON of the events, each with event_type and timestamp: a request is sent once it has all its inputs.
+    """
+
+    def __post_init__(self) -> None:
+        self.epoch = datetime.fromisoformat(self.properties.get("epoch") or "1970-01-01").replace(tzinfo=UTC)
+
+    def read(self, values: pa.Array, *more: pa.Array) -> Columns:
+        times = []
+        for index, text in enumerate(values.to_pylist()):
+            try:
+                inputs = [each["timestamp"] for each in json.loads(text or "[]") if each["event_type"] in _INPUTS]
+                moments = [datetime.fromisoformat(each) for each in inputs]
+                times.append(max((each - self.epoch) // _MICRO for each in moments) if moments else None)
+            except (ValueError, TypeError, LookupError):
+                expected = "events with event_type and timestamp, a date and time in UTC"
+                raise BadValue(index, expected, text[:80]) from None
+        return {self.rule.column: pa.array(times, pa.int64())}
+
+
+_INPUTS = ("user_message", "tool_result")
+_MICRO = timedelta(microseconds=1)
 DERIVED: dict[str, type[Transform]] = {
     "is_zero": IsZero,
     "file_number": FileNumber,
@@ -137,4 +163,5 @@ DERIVED: dict[str, type[Transform]] = {
     "block_ids": BlockIds,
     "chain_root": ChainRoot,
     "turn": Turn,
+    "last_input": LastInput,
 }

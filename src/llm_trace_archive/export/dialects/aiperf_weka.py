@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import BadUse
-from ...core.files import replace_folder, temporary_folder
+from ...core.files import not_written, output, replace_folder, temporary_folder
 from ..dialect import TOKENS, Blocks, Dialect, Field
 from ..rows import Rows
-from ..write import json_object, not_written, open_output
+from ..write import json_object
 from .aiperf_mooncake import RUN, TOOL, manifest
 
 _AGENT = {  # of a sub-agent: its fields, and the columns of WEKA's own trace
@@ -106,7 +106,7 @@ def _by_conversation(rows: Rows, sql: str) -> str:
 
 def _write(rows: Rows, path: Path) -> None:
     if path.suffix == ".jsonl":
-        with open_output(path) as out:
+        with output(path) as part, part.open("wb") as out:
             for text in _conversations(rows):
                 out.write(text.encode())
         return

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.files import replace_folder, temporary_folder
+from ...core.files import not_written, replace_folder, temporary_folder
 from ..dialect import TIMED, Dialect
 from ..rows import Rows
-from ..write import not_written
 
 MHZ, MEMORY = 2000.0, 1_000_000  # of a task: one core, 1 GB
 _ID = "CAST(request_id AS INTEGER) AS id"

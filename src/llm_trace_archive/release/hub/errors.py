@@ -6,7 +6,8 @@ import json
 import re
 
 from ...core.errors import BadUse, Problem
-from ..record import NEXT, mask
+from ...core.text import mask
+from ..record import NEXT
 
 AGAIN = (408, 409, 412, 425, 429, 500, 502, 503, 504)  # 409: another commit runs; 412: the parent is no longer the head
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 from ...core.errors import BadUse, Problem
+from ...core.text import mask
 from ...upstream.http import (
     AGENT,
     Failure,
@@ -31,7 +32,7 @@ from ...upstream.http import (
     translate_error,
 )
 from ..bundle.folder import BundleFile
-from ..record import NEXT, RemoteFile, mask
+from ..record import NEXT, RemoteFile
 from .answers import Record, list_errors, read_files, read_page, read_record
 
 if TYPE_CHECKING:
