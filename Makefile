@@ -1,17 +1,23 @@
 # make demo: install, build an archive from embedded samples, open its three doors
 # make test: install, lint, check types, run the tests
+# make test-tools: let serving tools read what is exported for them
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test faults lint docs site install clean
+.PHONY: demo test test-tools faults lint docs site install clean
 
 demo: $(VENV)/.installed
 	$(BIN)/llm-traces demo
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest --numprocesses=auto $(PYTEST)
+
+# Serving tools read what is exported for them; they are installed into TOOLS once, which takes minutes and 3 GB
+TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/llm-trace-archive-tools
+test-tools: $(VENV)/.installed-dev
+	LLM_TRACES_TOOLS=$(TOOLS) $(BIN)/python -m pytest --numprocesses=auto -m tools tests/consumers $(PYTEST)
 
 # FAULTS times as many random faults as make test; SEED=N repeats a run
 FAULTS ?= 30

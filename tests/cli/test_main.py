@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.command import run_here
-from support.programs import BIN, ROOT
+from support.programs import BIN, ROOT, Samples
 
 
 @pytest.mark.parametrize("command", ["list", "info kavier", "--version", "--help", "list --json", "cache list"])
@@ -111,9 +111,10 @@ def test_paths_name_workloads_from_wherever_the_shell_completes_them() -> None:
     assert outside.returncode == 2 and "no such trace" in outside.stderr
 
 
-def test_list_fits_80_columns_and_has_the_rest_on_request() -> None:
-    narrow = run_here("list", cwd=ROOT).stdout.splitlines()
-    assert max(map(len, narrow)) <= 80
+def test_list_fits_80_columns_and_has_the_rest_on_request(samples: Samples) -> None:
+    for root in (ROOT, samples.root):
+        narrow = run_here("list", cwd=root).stdout.splitlines()
+        assert max(map(len, narrow)) <= 80
     assert narrow[0].split() == ["trace/workload", "rows", "licence", "content"]
     wide = run_here("list", "--wide", cwd=ROOT).stdout.splitlines()
     assert wide[0].split() == ["trace/workload", "rows", "period", "capabilities", "licence", "content"]

@@ -289,6 +289,26 @@ def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left(timed: lta.R
     assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
 
 
+def test_a_folder_that_holds_anything_is_not_replaced(make: MakeRequests, tmp_path: Path) -> None:
+    table = make(arrival_us=[0], input_tokens=[5], output_tokens=[1], latency_us=[7], session_id=["a"])
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for dialect in ("opendc", "aiperf-weka"):
+        with pytest.raises(BadUse, match="exists already"):
+            table.export(dialect, tmp_path)
+        (tmp_path / dialect).mkdir()
+        table.export(dialect, tmp_path / dialect)
+        assert any((tmp_path / dialect).iterdir())
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_planted_link_is_not_followed(timed: lta.Requests, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    for name in ("a.jsonl.readme.txt", ".a.jsonl.part"):
+        (tmp_path / name).symlink_to("precious")
+    timed.export("mooncake", tmp_path / "a.jsonl")
+    assert (tmp_path / "precious").read_text() == "mine" and "requests" in (tmp_path / "a.jsonl.readme.txt").read_text()
+
+
 def test_a_device_is_written_to(timed: lta.Requests, tmp_path: Path) -> None:
     timed.export("mooncake", Path(os.devnull))
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)

@@ -146,6 +146,8 @@ def test_endpoints(few: lta.Requests, url: str, tmp_path: Path, endpoint: str, i
         ("500", "500 Internal Server Error"),
         ("hang", "no complete answer within 1 s"),
         ("broken", "JSONDecodeError"),
+        ("list", "AttributeError"),
+        ("nested", "RecursionError"),
         ("cut", "Client"),
         ("error", "out of memory"),
     ],
@@ -203,6 +205,17 @@ def test_a_key_is_sent_in_a_header_and_kept_out_of_everything(few: lta.Requests,
     assert "401 Unauthorized" in ran.stdout
     assert "s3cret" not in ran.stdout + ran.stderr
     assert b"s3cret" not in (tmp_path / "r.parquet").read_bytes()
+    with token_server(key="s3cret-s3cret", fault="error", at=(0,)) as url:
+        ran = command(
+            "azure-2023/code", "--limit", 2, "--url", url, out=tmp_path / "e.parquet", cwd=tmp_path, key="s3cret-s3cret"
+        )
+    assert "out of memory for" in ran.stdout and "s3cret" not in ran.stdout + ran.stderr
+    assert b"s3cret" not in (tmp_path / "e.parquet").read_bytes()
+
+
+def test_a_count_that_no_answer_can_have_is_none(few: lta.Requests, tmp_path: Path) -> None:
+    with token_server(fault="huge", at=(1,)) as url:
+        assert replay(few, tmp_path / "run.parquet", url)["failed"] == 0
 
 
 ARCHIVE: dict[str, str] = {}

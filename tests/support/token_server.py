@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+MALFORMED = {"broken": "{broken", "list": "[1]", "nested": "[" * 9000 + "]" * 9000}  # events
+
 
 @dataclass
 class Behaviour:
@@ -71,16 +73,18 @@ class Server:
                 piece = {"token": {"text": " a"}}
                 if each == tokens - 1:
                     piece["details"] = {"generated_tokens": tokens}
-            if fault == "broken" and each == 1:
-                await response.write(b"data: {broken\n\n")
+            if fault in MALFORMED and each == 1:
+                await response.write(f"data: {MALFORMED[fault]}\n\n".encode())
                 return response
             if fault == "cut" and each == 1:
                 assert request.transport is not None
                 request.transport.abort()
                 return response
             if fault == "error" and each == 1:
-                piece = {"error": {"message": "out of memory"}}
+                piece = {"error": {"message": f"out of memory for {request.headers.get('Authorization')}"}}
             await response.write(f"data: {json.dumps(piece)}\n\n".encode())
+        if fault == "huge":
+            usage["completion_tokens"] = 10**30
         if not is_tgi:
             if behaviour.counts:
                 await response.write(f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n".encode())

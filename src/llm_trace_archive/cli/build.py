@@ -191,6 +191,26 @@ def pin(context: typer.Context, names: Names, mirror: Mirror = None, offline: Of
 
 
 @app.command()
+def new(
+    context: typer.Context,
+    trace: Annotated[str, typer.Argument(metavar="TRACE", show_default=False)],
+    file: Annotated[Path, typer.Option("--from", metavar="FILE", help="CSV or JSON Lines, also gzipped.")],
+) -> None:
+    """Draft the recipe of a new trace, and its look-alikes, from one of its files; the draft builds.
+
+    Names, types and units are guessed and marked: confirm them, and replace each TODO. CONTRIBUTING.md says what else
+    a trace needs.
+
+    Example: llm-traces new my-trace --from ~/upstream/my-trace/requests.csv
+    """
+    from ..lock.draft import draft
+
+    for path in draft(archive_of(context), trace, file):
+        echo(str(path))
+    echo(f"next: confirm the guesses, then llm-traces build {trace} --mirror DIR, with the file in DIR/{trace}/")
+
+
+@app.command()
 def describe(context: typer.Context) -> None:
     """Regenerate datapackage.json, schemas/<trace>.json, docs/traces and the README's card from recipes and lock.
 

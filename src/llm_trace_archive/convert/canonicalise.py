@@ -47,9 +47,10 @@ def _repeat(value: Any, rows: int, kind: pa.DataType) -> pa.Array:
 
 
 class BadRow(BadUpstream):
-    """A row that can't be converted: its number in its file, from 0, and why, without the value."""
+    """A row that can't be converted: its number in its file, from 0, its column, and why, without the value."""
 
     row = 0
+    column = ""
     reason = ""
 
 
@@ -165,5 +166,5 @@ class Canonicaliser:
             hint='empty = "null" accepts a missing value' if got in ("''", "null") and not rule.empty else "",
             next=f"fix '{column}' in {recipe}, or compare the file with {file.url}; nothing was built",
         )
-        error.row, error.reason = row, f"'{rule.source or column}' is not {expected}"
+        error.row, error.column, error.reason = row, column, f"'{rule.source or column}' is not {expected}"
         return error

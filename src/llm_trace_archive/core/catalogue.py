@@ -14,6 +14,7 @@ from .files import hash_name
 from .recipe import Recipe, Workload
 from .text import format_table
 
+WIDTH = 80  # columns of the list
 WIDEST = 110  # columns of running text
 
 
@@ -124,7 +125,10 @@ def _duration(us: int) -> str:
 
 
 def format_entries(entries: Sequence[Entry], wide: bool) -> str:
-    """Return a line for each workload that fits a terminal of 80 columns, or, if it is `wide`, all that is known."""
+    """Return a line for each workload that fits a terminal of 80 columns, or, if it is `wide`, all that is known.
+
+    To fit, the names of licences are cut; those of workloads are needed whole.
+    """
     head = ("trace/workload", "rows", "period", "capabilities", "licence", "content")
     rows = [
         (
@@ -138,7 +142,13 @@ def format_entries(entries: Sequence[Entry], wide: bool) -> str:
         for each in entries
     ]
     shown = range(len(head)) if wide else (0, 1, 4, 5)
-    return format_table([head[n] for n in shown], [[row[n] for n in shown] for row in rows], right={1})
+    table = [[row[n] for n in shown] for row in (head, *rows)]
+    if not wide:
+        others = [max(len(row[n]) for row in table) + 2 for n in (0, 1, 3)]
+        room = max(WIDTH - sum(others), len("licence"))
+        for row in table:
+            row[2] = row[2] if len(row[2]) <= room else f"{row[2][: room - 1]}…"
+    return format_table(table[0], table[1:], right={1})
 
 
 def format_info(entries: Sequence[Entry]) -> str:

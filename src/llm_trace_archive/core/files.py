@@ -233,15 +233,27 @@ def output(path: Path) -> Iterator[Path]:
             with replacing(real_path(path)) as part:
                 yield part
     except OSError as error:
-        raise not_written(path, error) from None
+        raise _not_written(path, error) from None
 
 
-def not_written(path: Path, error: OSError) -> BadUse:
-    """Return what to say of a file or folder that the user asked for and that can't be written."""
+@contextlib.contextmanager
+def output_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which appears at `path` at the end. Raises BadUse if something is there already."""
+    try:
+        if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise BadUse(str(path), "exists already", kept="as it was", next="give another folder, or remove this one")
+        with temporary_folder(path) as part:
+            yield part
+            replace_folder(path)
+    except OSError as error:
+        raise _not_written(path, error) from None
+
+
+def _not_written(path: Path, error: OSError) -> BadUse:
     return BadUse(
         str(path),
         f"can't be written: {error.strerror or error}",
-        kept="the file as it was, if there was one; nothing is half-written",
+        kept="what was there, if anything; nothing is half-written",
         next="give another file, or free some space",
     )
 

@@ -79,7 +79,11 @@ def _run(archive: Archive, home: Path) -> None:
         _step(["frictionless", "validate", "datapackage.json"], clone, environment, quiet=True)
         print("   valid")
         _step([sys.executable, "-c", LOAD], home, environment, shown='load_dataset("llm-trace-archive") and "burstgpt"')
-    _say("4. List its workloads (synthetic look-alikes, not the published data)")
+        _say("4. Export a workload for a serving benchmark; llm-traces export --list has the other tools")
+        trace = str(home / "vllm.jsonl")
+        export = ["llm-traces", "export", "mooncake/conversation", "--to", "vllm-timed-trace", "-o", trace]
+        _step(export, clone, environment)
+    _say("5. List its workloads (synthetic look-alikes, not the published data)")
     _step(["llm-traces", "list"], clone, environment)
     _say("5. Draw some of them: pages for a browser, without a server")
     _step(["llm-traces", "report", *DRAWN, "-o", str(home / "report")], clone, environment)

@@ -40,14 +40,12 @@ class Blocks:
     size         the only size it knows; None for any
     one_size     whether an id must stand for the same number of tokens everywhere
     is_tree      whether an id must always follow the same ids
-    largest      the largest id that it reads; None for 63 bits
     """
 
     is_required: bool = True
     size: int | None = None
     one_size: bool = False
     is_tree: bool = False
-    largest: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,14 @@ from .prompts import Prompts
 
 LEAD = 0.3  # seconds before the first request, in which connections and prompts get ready
 READY = 64  # prompts that are written ahead of their time
+MALFORMED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)  # what an answer of another shape gives
+LARGEST = 1 << 31  # tokens of an answer: more is no count
 EACH = 1.0  # seconds from one flush of the journal, and one line on the screen, to the next
 
 
@@ -178,7 +186,7 @@ class Drive:
                         outcome.error = "the answer has no text"
         except TimeoutError:
             outcome.error = f"no complete answer within {self.settings.timeout:g} s"
-        except (self._client.ClientError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (self._client.ClientError, OSError, *MALFORMED) as error:
             outcome.error = mask(f"{type(error).__name__}: {error}", self.settings.key)[:300]
         if outcome.error is None:
             outcome.latency = round((time.perf_counter() - sent) * 1e6)
@@ -195,7 +203,7 @@ class Drive:
             now = time.perf_counter()
             event = json.loads(data)
             if error := event.get("error"):
-                outcome.error = str(error)[:300]
+                outcome.error = mask(str(error), self.settings.key)[:300]
                 return
             if endpoint.has_text(event):
                 outcome.events += 1
@@ -217,6 +225,6 @@ class Drive:
             ("output_tokens", "completion_tokens"),
             ("cached_tokens", "cached_tokens"),
         ):
-            if isinstance(value := usage.get(key), int):
+            if type(value := usage.get(key)) is int and 0 <= value < LARGEST:
                 setattr(outcome, name, value)
         return bool(usage)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.errors import BadUse
 from ..core.extras import require
+from ..core.files import real_path
 from ..workload.requests import Requests
 from ..workload.times import microseconds
 from .drive import Drive, Settings
@@ -97,7 +98,7 @@ def _check(options: Options, output: Path) -> None:
         raise BadUse(
             str(output), "the name does not end in .parquet, so that it would not open", next=f"-o {output}.parquet"
         )
-    if not output.resolve().parent.is_dir():
+    if not real_path(output).parent.is_dir():
         raise BadUse(str(output), "is in no folder that exists", next="make the folder, or give another file")
     if not options.url.startswith(("http://", "https://")):
         raise BadUse("--url", f"'{options.url[:100]}' is no URL", expected="http://HOST:PORT or https://...")

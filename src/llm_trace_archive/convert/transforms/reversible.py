@@ -21,7 +21,7 @@ MICRO = 1_000_000
 
 
 class Text(Transform):
-    """Text, without the constant prefix that the upstream puts before it."""
+    """Text, without the constant prefix that the upstream puts before it; or true and false."""
 
     def read(self, values: pa.Array, *more: pa.Array) -> Columns:
         text = self._present(values)
@@ -35,6 +35,8 @@ class Text(Transform):
         text = columns[self.rule.column]
         if pa.types.is_dictionary(text.type):
             text = text.dictionary_decode()
+        elif pa.types.is_boolean(text.type):
+            text = pc.if_else(text, "true", "false")
         return self._restore_empty(
             pc.binary_join_element_wise(self.rule.prefix, text, "") if self.rule.prefix else text
         )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import BadUse
-from ...core.files import not_written, output, replace_folder, temporary_folder
+from ...core.files import output, output_folder
 from ..dialect import TOKENS, Blocks, Dialect, Field
 from ..rows import Rows
 from ..write import json_object
@@ -110,20 +109,9 @@ def _write(rows: Rows, path: Path) -> None:
             for text in _conversations(rows):
                 out.write(text.encode())
         return
-    with _folder(path) as write:
+    with output_folder(path) as part:
         for number, text in enumerate(_conversations(rows)):
-            write(f"{number:06}.json", text)
-
-
-@contextlib.contextmanager
-def _folder(path: Path) -> Iterator[Callable[[str, str], object]]:
-    """Yield a function that writes files of a folder, which appears when all are complete."""
-    try:
-        with temporary_folder(path) as part:
-            yield lambda name, text: (part / name).write_text(text, encoding="utf-8")
-            replace_folder(path)
-    except OSError as error:
-        raise not_written(path, error) from None
+            (part / f"{number:06}.json").write_text(text, encoding="utf-8")
 
 
 def _manifest(rows: Rows, file: str) -> dict[str, str]:

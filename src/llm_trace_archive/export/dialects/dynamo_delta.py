@@ -20,7 +20,7 @@ def _turns(rows: Rows, sql: str) -> str:
     whole = f"input_before // {rows.blocks.size}"
     goes_on = (
         "coalesce(session_id IS NOT NULL AND input_tokens > input_before + output_before"
-        f" AND ids[1:{whole}] = ids_before[1:{whole}], false)"
+        f" AND {whole} > 0 AND ids[1:{whole}] = ids_before[1:{whole}], false)"
     )
     new = "CASE WHEN goes_on THEN input_tokens - input_before - output_before ELSE input_tokens END"
     count = f"(new_tokens + {rows.blocks.size - 1}) // {rows.blocks.size}"

@@ -13,6 +13,6 @@ DIALECT = Dialect(
     needs=TIMED,
     ignores="models and, here, sessions",
     fields=lambda rows: {**rows_of(rows), "timestamp": Field(SECONDS)},
-    blocks=Blocks(is_required=False, one_size=True, largest=2**31 - 1),
+    blocks=Blocks(is_required=False, one_size=True),
     notes=("Times are seconds.",),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...core.files import not_written, replace_folder, temporary_folder
+from ...core.files import output_folder
 from ..dialect import TIMED, Dialect
 from ..rows import Rows
 
@@ -25,18 +25,14 @@ def _write(rows: Rows, path: Path) -> None:
     types = {"id": pa.int32(), "submission_time": pa.timestamp("ms", "UTC"), "duration": pa.int64(),
              "cpu_count": pa.int32(), "cpu_capacity": pa.float64(), "mem_capacity": pa.int64(),
              "cpu_usage": pa.float64()}  # fmt: skip
-    try:
-        with temporary_folder(path) as part:
-            for name, columns in TABLES.items():
-                names = [each.rpartition(" AS ")[2] for each in columns.split(", ") if " AS " in each]
-                schema = pa.schema([pa.field(each, types[each], nullable=False) for each in names])
-                with pq.ParquetWriter(part / f"{name}.parquet", schema, compression="zstd") as writer:
-                    for batch in rows.batches(columns):
-                        values = [batch.column(each).cast(types[each], safe=False) for each in names]
-                        writer.write_batch(pa.record_batch(values, schema=schema))
-            replace_folder(path)
-    except OSError as error:
-        raise not_written(path, error) from None
+    with output_folder(path) as part:
+        for name, columns in TABLES.items():
+            names = [each.rpartition(" AS ")[2] for each in columns.split(", ") if " AS " in each]
+            schema = pa.schema([pa.field(each, types[each], nullable=False) for each in names])
+            with pq.ParquetWriter(part / f"{name}.parquet", schema, compression="zstd") as writer:
+                for batch in rows.batches(columns):
+                    values = [batch.column(each).cast(types[each], safe=False) for each in names]
+                    writer.write_batch(pa.record_batch(values, schema=schema))
 
 
 DIALECT = Dialect(

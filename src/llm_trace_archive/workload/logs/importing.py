@@ -34,7 +34,8 @@ from ...convert.read import FileRows
 from ...core.archive import Archive
 from ...core.errors import BadUpstream, BadUse
 from ...core.extras import require
-from ...core.files import hash_file, replacing
+from ...core.files import hash_file
+from ...core.files import output as write_output
 from ...core.recipe import Recipe, UpstreamFile, Workload
 from ...core.recipe_file import read_log_recipe
 from ...core.schema import arrow_schema
@@ -171,15 +172,10 @@ def run_import(
             require(package, "release", "the check of an anonymised log")
         found, dropped = _without_texts(found)
     job = _Import(archive, log, found, section, anonymise, max_broken)
-    try:
-        with tempfile.TemporaryDirectory(dir=output.resolve().parent) as folder, replacing(output.resolve()) as part:
-            rows = Path(folder) / "rows.parquet"
-            late = job.write_rows(rows)
-            job.write_sorted(rows, part, step)
-    except OSError as error:
-        raise BadUse(
-            str(output), f"can't be written: {error.strerror or error}", next="give another file, or free some space"
-        ) from None
+    with write_output(output) as part, tempfile.TemporaryDirectory(dir=part.parent) as folder:
+        rows = Path(folder) / "rows.parquet"
+        late = job.write_rows(rows)
+        job.write_sorted(rows, part, step)
     if not anonymise:
         return Report(output, job.rows, job.counts, late)
     with Table(output) as table:
