@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import altair
 import pytest
 
 import llm_trace_archive as lta
+from llm_trace_archive.core.archive import Archive
+from llm_trace_archive.workload.open import open_requests
 from llm_trace_archive.workload.plots.draw import PLOTS, draw, draw_all
 from llm_trace_archive.workload.plots.study import WHOLE, Plot
 from llm_trace_archive.workload.requests import Requests
+from support.command import run_here
 from support.programs import ROOT, Samples
 
 
@@ -105,6 +109,19 @@ def test_the_hit_ratios_are_those_of_hit_ratio() -> None:
     assert found
     drawn = {row["capacity_blocks"]: row["hit_ratio"] for row in plot.rows if row["series"] == "measured"}
     assert [drawn[point.capacity] for point in found.points] == [point.hit_ratio for point in found.points]
+
+
+def test_published_hit_ratios_stand_beside_the_found_ones(mirror: Path, empty_archive: Archive) -> None:
+    built = run_here("build", "mooncake/conversation", "--mirror", mirror, cwd=empty_archive.root)
+    assert built.returncode == 0, built.stderr
+    table = open_requests(Archive(empty_archive.root), "mooncake/conversation")
+    rows = draw(table, "hit-ratio").rows
+    published = [row for row in rows if row["series"].startswith("published: independent analysis")]
+    assert [row["hit_ratio"] for row in published] == [0.052, 0.195, 0.278, 0.353, 0.363]
+    found = table.hit_ratio(blocks=[row["capacity_blocks"] for row in published])
+    assert found
+    assert [point.hit_ratio for point in found.points] == pytest.approx([0.052, 0.195, 0.278, 0.353, 0.363], abs=0.0006)
+    assert not any(row["series"].startswith("published") for row in draw(table.filter("true"), "hit-ratio").rows)
 
 
 def test_requests_in_flight_are_counted_as_a_loop_counts_them() -> None:

@@ -19,6 +19,7 @@ from ..core.archive import Archive
 from ..core.errors import BadUse
 
 NAME = "llm-trace-archive"
+DRAWN = ("azure-2024/code", "burstgpt/2", "mooncake/conversation", "qwen-bailian/chat")  # all kinds of plots
 LOAD = """
 from datasets import load_dataset
 every = load_dataset("llm-trace-archive")["train"]
@@ -84,6 +85,8 @@ def _run(archive: Archive, home: Path) -> None:
         _step(export, clone, environment)
     _say("5. List its workloads (synthetic look-alikes, not the published data)")
     _step(["llm-traces", "list"], clone, environment)
+    _say("5. Draw some of them: pages for a browser, without a server")
+    _step(["llm-traces", "report", *DRAWN, "-o", str(home / "report")], clone, environment)
     _say(f"The demo's archive is {clone}. To remove it: chmod -R u+w {home} && rm -rf {home}")
     _say("Next, with the real data")
     print("   llm-traces list                           list the workloads")

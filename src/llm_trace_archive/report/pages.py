@@ -189,7 +189,7 @@ class Pages:
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader(__package__, "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters["sig"] = lambda value: f"{value:,.4g}" if isinstance(value, float) else value
+        environment.filters["sig"] = _short
         environment.globals |= {
             "version": __version__,
             "shown": SHOWN,
@@ -294,6 +294,13 @@ def _overlay(plot: Plot, rows: Sequence[Row], names: Sequence[str], chosen: Sequ
         "layer": [{**plot.spec["layer"][0], "encoding": encoding, "params": plot.spec["layer"][0]["params"][:1]}],
     }
     return with_data(spec, rows)
+
+
+def _short(value: Any) -> Any:
+    """Return a number to four digits, and all before the point; anything else as it is."""
+    if not isinstance(value, float):
+        return value
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _script(value: Any) -> str:

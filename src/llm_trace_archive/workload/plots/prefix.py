@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator
 
+from ...analysis.kv_cache import HitRatio
 from ...analysis.models import model_named
 from ...core.sql import ROWS
 from ..profile import SECOND
@@ -34,7 +36,7 @@ def hit_ratio(study: Study) -> Plot | str:
         rows.append(_row("measured", point.capacity or 0, point.hit_ratio, gib))
         if (point.capacity or 0) >= found.distinct:
             break
-    published = list(_published(study, gib))
+    published = list(_published(study, found, gib))
     names = ["measured", *dict.fromkeys(row["series"] for row in published)]
     axis = chart.numbers("capacity_blocks", "capacity in blocks", log=True)
     spec = chart.lines(
@@ -51,7 +53,7 @@ def hit_ratio(study: Study) -> Plot | str:
         f"{found.unlimited:.1%} of {found.blocks:,} blocks without a limit; {found.distinct:,} are distinct.",
         rows + published,
         spec,
-        notes=["Found ones are drawn beside published ones."] if published else [],
+        notes=["Published ratios are drawn beside those that are found."] if published else [],
     )
 
 
@@ -60,14 +62,13 @@ def _row(series: str, blocks: float, ratio: float, gib: float | None) -> Row:
     return row if gib is None else row | {f"gib_{MODEL}": blocks * gib}
 
 
-def _published(study: Study, gib: float | None) -> Sequence[Row]:
-    """Return the hit ratios of caches of some blocks that somebody published."""
-    return [
-        _row(f"published: {each['source']}", each["blocks"], each["value"], gib)
-        for workload in study.requests.source.workloads
-        for each in workload.published
-        if each["figure"] == "lru_hit_ratio" and "blocks" in each
-    ]
+def _published(study: Study, found: HitRatio, gib: float | None) -> Iterator[Row]:
+    """Yield the hit ratios of LRU caches that were published of these rows; a share is one of the distinct blocks."""
+    workloads = () if study.requests.steps or found.parts else study.requests.source.workloads
+    for each in (figure for workload in workloads for figure in workload.published):
+        if each["figure"] == "lru_hit_ratio":
+            blocks = each["blocks"] if "blocks" in each else math.floor(each["share"] * found.distinct)
+            yield _row(f"published: {each['source']}", blocks, each["value"], gib)
 
 
 def reuse_time(study: Study) -> Plot | str:
@@ -92,8 +93,8 @@ def reuse_time(study: Study) -> Plot | str:
     return Plot(
         "reuse-time",
         "Time until a block comes back",
-        "Share of the reused blocks that come back within a time of their last use. Times below a millisecond are "
-        "drawn as one.",
+        "Share of the reused blocks, by their ids, that come back within a time of their last use. Times below a "
+        "millisecond are drawn as one.",
         f"Half of them come back within {duration(found[0.5])}, 90 % within {duration(found[0.9])}.",
         rows,
         {
