@@ -69,7 +69,7 @@ def test_a_draft_builds_and_so_do_its_look_alikes(name: str, empty_archive: Arch
     text, columns = FILES[name]
     mirror = tmp_path / "mirror" / "my-trace"
     mirror.mkdir(parents=True)
-    (mirror / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    (mirror / name).write_bytes(gzip.compress(text.encode(), mtime=0) if name.endswith(".gz") else text.encode())
     samples = empty_archive.root / "src/llm_trace_archive/samples"
     samples.mkdir(parents=True)
     recipe, sample = draft(empty_archive, "my-trace", mirror / name)
