@@ -43,13 +43,13 @@ def write(archive: Archive, names: Sequence[str], target: Path, on_start: Callab
         with temporary_folder(target) as part:
             subjects = []
             with ThreadPoolExecutor(WORKERS) as workers:  # which draw while the next workload is measured
-                drawn = []
+                script, drawn = workers.submit(javascript), []
                 for subject in _measure(tables, part, on_start):
                     subjects.append(subject)
                     drawn += [workers.submit(_write_plot, subject, plot, part) for plot in subject.drawn]
                 for each in drawn:
                     each.result()
-            _write_pages(archive, subjects, others, part)
+            _write_pages(Pages(archive, subjects, others), subjects, script.result(), part)
             replace_folder(target)
     except OSError as error:
         raise BadUse(
@@ -132,11 +132,10 @@ def _slug(name: str, taken: Sequence[str]) -> str:
     return next(each for each in names if each not in (*taken, "assets"))
 
 
-def _write_pages(archive: Archive, subjects: Sequence[Subject], others: Mapping[str, str], folder: Path) -> None:
-    pages = Pages(archive, subjects, others)
+def _write_pages(pages: Pages, subjects: Sequence[Subject], vega: str, folder: Path) -> None:
     assets = folder / "assets"
     assets.mkdir()
-    _write(assets / "vega.js", javascript())
+    _write(assets / "vega.js", vega)
     _write(assets / "charts.js", pages.script())
     for name in ASSETS:
         _write(assets / name, (Path(__file__).parent / "assets" / name).read_text(encoding="utf-8"))
