@@ -21,7 +21,7 @@ from llm_trace_archive.core.errors import BadUse
 from llm_trace_archive.core.files import hash_file
 from llm_trace_archive.workload.notes import notes
 from llm_trace_archive.workload.records import database
-from llm_trace_archive.workload.save import check_saved, replay
+from llm_trace_archive.workload.save import apply_chain, check_saved
 from support.tables import ARCHIVE, MakeRequests, requests_in
 
 S = 1_000_000
@@ -205,9 +205,9 @@ def test_a_saved_workload_is_rebuilt_from_its_sources(make: MakeRequests, tmp_pa
 @pytest.mark.parametrize(
     "chain", ["open('a').arrow()", "open('a').filter(__import__('os'))", "exec('1')", "open(", "open('a').merge(7)"]
 )
-def test_nothing_but_steps_is_replayed(make: MakeRequests, chain: str) -> None:
+def test_nothing_but_steps_is_applied(make: MakeRequests, chain: str) -> None:
     with pytest.raises(BadUse, match="is not a chain of steps"):
-        replay(chain, lambda name: make(arrival_us=[0]))
+        apply_chain(chain, lambda name: make(arrival_us=[0]))
 
 
 def test_another_file_is_no_saved_workload(make: MakeRequests, tmp_path: Path) -> None:

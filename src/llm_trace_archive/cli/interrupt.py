@@ -76,7 +76,7 @@ def _report(is_reported: threading.Event) -> None:
 
 
 def _end_children() -> None:
-    """Kill the processes of pools, which would wait for this one for ever."""
+    """Kill the processes of pools, which would wait for this one indefinitely."""
     if multiprocessing := sys.modules.get("multiprocessing"):
         for child in multiprocessing.active_children():
             child.kill()

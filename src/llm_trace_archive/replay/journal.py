@@ -80,7 +80,7 @@ class Journal:
             raise BadUse(
                 str(path),
                 "exists: a run that was killed left it",
-                next=f"llm-traces replay --finish {path.with_suffix('')}, or delete it",
+                next="add --finish to the same command, which makes the file of it; or delete it",
             ) from None
         schema = SCHEMA.with_metadata({"about": json.dumps(about)})
         self._writer = pa.ipc.new_stream(self._stream, schema)

@@ -231,7 +231,7 @@ class Download:
 
 
 class _Watch:
-    """Reads a body, and ends a read that takes too long: a byte now and then can keep one busy for ever."""
+    """Reads a body, and ends a read that takes too long: a byte now and then can keep one busy indefinitely."""
 
     def __init__(self, response: requests.Response, patience: Patience, stop: threading.Event, on_wait: OnWait) -> None:
         self.waited = 0.0  # seconds that the last read took

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 AGENT = f"llm-trace-archive/{__version__} (+https://github.com/llm-trace-archive/llm-trace-archive)"
 REDIRECTS = 10
-NOTICE = 3.0  # seconds without a sign of life, after which the user is told what is waited for
+NOTICE = 3.0  # seconds without a sign of life, after which the wait and its reason are shown
 POLL = 0.1  # seconds between looks at the time and at `stop`
 LONGEST = 200  # characters of a server's own words
 MALFORMED = "malformed URL"
@@ -179,8 +179,8 @@ def _await_headers(
 ) -> requests.Response:
     """Call `get` and return its answer. Raises _TooLateError after the deadline, and whatever `get` raises.
 
-    `get` runs in a thread of its own, which `cut` ends when the time is over: a server can keep any step busy for ever,
-    from the handshake to headers that never end, with a byte now and then.
+    `get` runs in a thread of its own, which `cut` ends when the time is over: a server can keep any step busy without
+    end, from the handshake to headers that never end, with a byte now and then.
     """
     answer: Future[requests.Response] = Future()
 

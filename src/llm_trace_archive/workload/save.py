@@ -185,29 +185,29 @@ def _check_bytes(saved: Saved, rebuild: Callable[[str], Shaping]) -> Iterator[Re
         return
     with tempfile.TemporaryDirectory() as folder, collect_warnings():
         again = Path(folder) / "again.parquet"
-        save(replay(saved.chain, rebuild), again)
+        save(apply_chain(saved.chain, rebuild), again)
         digests = hash_file(again)[0], hash_file(saved.path)[0]
     yield Result("provenance", name, digests[0], 0, digests[1], saved.chain)
 
 
-def replay(chain: str, rebuild: Callable[[str], Shaping]) -> Shaping:
+def apply_chain(chain: str, rebuild: Callable[[str], Shaping]) -> Shaping:
     """Return the table that a chain of steps makes; no other Python is run. Raises BadUse.
 
     rebuild  opens a workload by its name
     """
     try:
-        return _replay(ast.parse(chain, mode="eval").body, rebuild)
+        return _apply(ast.parse(chain, mode="eval").body, rebuild)
     except (SyntaxError, ValueError, TypeError) as error:
         raise BadUse(chain[:200], "is not a chain of steps", reason=str(error)[:200]) from None
 
 
-def _replay(node: ast.AST, rebuild: Callable[[str], Shaping]) -> Shaping:
+def _apply(node: ast.AST, rebuild: Callable[[str], Shaping]) -> Shaping:
     match node:
         case ast.Call(ast.Name("open"), [ast.Constant(str(name))], []):
             return rebuild(name)
         case ast.Call(ast.Attribute(before, step), arguments, options) if step in STEPS:
-            given = [_replay(each, rebuild) if step == "merge" else ast.literal_eval(each) for each in arguments]
+            given = [_apply(each, rebuild) if step == "merge" else ast.literal_eval(each) for each in arguments]
             named = {str(each.arg): ast.literal_eval(each.value) for each in options}
-            shaped: Shaping = getattr(_replay(before, rebuild), step)(*given, **named)
+            shaped: Shaping = getattr(_apply(before, rebuild), step)(*given, **named)
             return shaped
     raise ValueError(f"{ast.unparse(node)[:100]} is no step")

@@ -22,5 +22,5 @@ DIALECT = Dialect(
     ignores="models, sessions, and times below a millisecond",
     fields=rows_of,
     blocks=Blocks(),
-    notes=("Times are whole milliseconds. Most readers expect blocks of 512 tokens unless they are told.",),
+    notes=("Times are whole milliseconds. Most readers expect blocks of 512 tokens; an option gives another size.",),
 )
